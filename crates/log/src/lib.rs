@@ -1,1 +1,31 @@
-//! log
+//! The log: records, time, and the traits that every log implements.
+//!
+//! A *log* is a set of topics; a topic is a set of partitions; a partition is an ordered, append-only sequence of
+//! [records](RecordRef). What one machine needs is embedded (`vigie-log-embedded`), what outgrows it is Apache Kafka; tests use
+//! the simulated log of this crate. All of them pass the same contract suite (`contract`).
+//!
+//! Invariants:
+//! - the traits are synchronous and work in batches; nothing here is `async`;
+//! - a reader never sees a record of an open or aborted transaction;
+//! - time and randomness come from outside ([`Clock`], seeds), so that a simulation can drive everything.
+//!
+//! This crate does no disk or network I/O itself.
+
+mod batch;
+mod clock;
+mod error;
+mod partitioner;
+mod topic;
+mod traits;
+
+pub use batch::{BatchBuilder, CorruptBatch, Header, Headers, RecordBatch, RecordRef, Records};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{Consequence, LogError, Result};
+pub use partitioner::{murmur2, partition_for_key};
+pub use topic::{
+    GroupDescription, Offset, PartitionDescription, PartitionId, PartitionOffsets, TopicDescription,
+    TopicPartition, TopicSpec,
+};
+pub use traits::{
+    Admin, Fetched, Log, Member, MemberConfig, Membership, Polled, Producer, ProducerConfig, Reader, StartAt,
+};
