@@ -3,3 +3,4 @@
 VIGIE_CACHE="${VIGIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vigie}"
 export VIGIE_CACHE
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$VIGIE_CACHE/target}"
+export npm_config_cache="${npm_config_cache:-$VIGIE_CACHE/npm}"

@@ -1,0 +1,32 @@
+# The commands of the project. Each is one line here; what it does is in dev/.
+# ARGS are passed on, for example: make run ARGS="--port 0 --data /tmp/vigie".
+
+SHELL := bash
+ARGS ?=
+ONLY ?=
+
+.PHONY: help run test check bench docs deny screenshots
+
+help: ## list these commands
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build the screens and the program, start the demo (ARGS="--port 0 --data DIR")
+	@dev/run.sh $(ARGS)
+
+test: ## everything that must pass: formatting, lints, all tests, the real browser (ONLY="ui rust e2e" for a part)
+	@dev/test.sh $(ONLY)
+
+check: ## the fast part of it: formatting, lints, unit tests
+	@dev/test.sh fmt clippy unit
+
+bench: ## run the benchmarks; each figure is one line of JSON (ARGS="--help" lists them)
+	@dev/bench.sh $(ARGS)
+
+docs: ## the reference of the crates, with warnings as errors
+	@dev/test.sh rustdoc
+
+deny: ## licences and known vulnerabilities of the dependencies (needs cargo-deny)
+	@dev/deny.sh
+
+screenshots: ## take the pictures of README again, from the running demo
+	@dev/screenshots.sh
