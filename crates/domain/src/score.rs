@@ -1,0 +1,66 @@
+//! A churn score: how likely a customer is to leave, by which model, and why.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CustomerId, Origin};
+
+/// The probability put in a word, by the model's threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// At or above the threshold.
+    WillChurn,
+    /// Below it.
+    WillStay,
+}
+
+/// One reason of a score: an exact additive contribution in log-odds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FeatureReason {
+    /// The column.
+    pub feature: String,
+    /// The customer's value.
+    pub value: f64,
+    /// The value that contributes nothing (the training mean).
+    pub baseline: f64,
+    /// Contribution in log-odds; positive raises the risk.
+    pub contribution: f64,
+    /// The reason in words, French.
+    pub text_fr: String,
+    /// The reason in words, English.
+    pub text_en: String,
+}
+
+/// A score, as on `churn-scores`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Score {
+    /// Whom it is about.
+    pub customer_id: CustomerId,
+    /// Calibrated probability of leaving, 0 to 1.
+    pub probability: f64,
+    /// The same in log-odds: `baseline_log_odds` plus the sum of all contributions.
+    pub log_odds: f64,
+    /// Log-odds of a customer with the training means.
+    pub baseline_log_odds: f64,
+    /// In a word.
+    pub verdict: Verdict,
+    /// All contributions, largest first by absolute value.
+    pub reasons: Vec<FeatureReason>,
+    /// The features that went in, by column.
+    pub features: BTreeMap<String, f64>,
+    /// XXH3 of the features, hexadecimal.
+    pub features_hash: String,
+    /// Which model.
+    pub model_version: String,
+    /// When what it is based on happened, ms since the epoch.
+    pub event_time: i64,
+    /// When it was computed, ms since the epoch.
+    pub scored_at: i64,
+    /// The record it was computed from.
+    pub origin: Origin,
+    /// The request that it answers, if it answers one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub correlation_id: Option<String>,
+}

@@ -1,0 +1,41 @@
+//! Names of topics and tables: the defaults of the systems that Vigie replaces. Configuration may rename any of them.
+
+/// Customers' records, one JSON object a row (spelt so by the producers that exist).
+pub const COSTUMERCHURN: &str = "costumerchurn";
+/// Customers entered by hand in the form.
+pub const TEST3: &str = "test3";
+/// Batches of users as received from the randomuser service.
+pub const RANDOM_USER_DATA: &str = "random_user_data";
+/// One record a user, exploded from the batches.
+pub const USERS: &str = "users";
+/// Totals by country.
+pub const COUNTRY_STATS: &str = "country-stats";
+/// Totals by gender.
+pub const GENDER_STATS: &str = "gender-stats";
+/// Page events that are only read.
+pub const R1: &str = "R1";
+/// Page events of the supplier.
+pub const R2: &str = "R2";
+/// Page events with name and user mapped.
+pub const R3: &str = "R3";
+/// Counts per page and five-second window.
+pub const R4: &str = "R4";
+/// Shop events.
+pub const EVENEMENTS: &str = "evenements";
+/// Running statistics of shop events.
+pub const EVENEMENTS_STATS: &str = "evenements-stats";
+/// Patterns recognised in sessions.
+pub const SESSION_PATTERNS: &str = "session-patterns";
+/// Churn scores.
+pub const CHURN_SCORES: &str = "churn-scores";
+/// Proposals and assignments of managers, every change of state.
+pub const ASSIGNMENTS: &str = "assignments";
+/// Alerts, every change of state.
+pub const ALERTS: &str = "alerts";
+/// Who churned or stayed.
+pub const OUTCOMES: &str = "outcomes";
+/// Records that break their contract, from every source.
+pub const ANOMALIES: &str = "anomalies";
+
+/// Header that ties an answer to its request.
+pub const CORRELATION_ID: &str = "correlation-id";
