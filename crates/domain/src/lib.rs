@@ -20,7 +20,7 @@ pub use anomaly::{Anomaly, Origin};
 pub use assignment::{Assignment, AssignmentState, Manager, Outcome};
 pub use customer::{Customer, CustomerId};
 pub use page::{MappedPageEvent, PageCount, PageEvent};
-pub use score::{FeatureReason, Score, Verdict};
+pub use score::{CustomerView, FeatureReason, Score, Verdict};
 pub use shop::{EventType, Pattern, SessionPattern, ShopEvent};
 pub use stats::{CountryStats, EventStat, GenderStats};
 pub use time::{iso8601, parse_iso8601};

@@ -60,7 +60,20 @@ pub struct Score {
     pub scored_at: i64,
     /// The record it was computed from.
     pub origin: Origin,
+    /// When the record that it is based on was published, ms since the epoch of the wall clock (header `published-at`); the event
+    /// time may run on another clock (a replay, a scenario).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub published_at: Option<i64>,
     /// The request that it answers, if it answers one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub correlation_id: Option<String>,
+}
+
+/// A customer as last seen, with the score of that record: one document a customer, as on the compacted topic `customers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CustomerView {
+    /// The record.
+    pub customer: crate::Customer,
+    /// Its score.
+    pub score: Score,
 }

@@ -26,6 +26,8 @@ pub const EVENEMENTS: &str = "evenements";
 pub const EVENEMENTS_STATS: &str = "evenements-stats";
 /// Patterns recognised in sessions.
 pub const SESSION_PATTERNS: &str = "session-patterns";
+/// Customers as last seen, with their score; compacted.
+pub const CUSTOMERS: &str = "customers";
 /// Churn scores.
 pub const CHURN_SCORES: &str = "churn-scores";
 /// Proposals and assignments of managers, every change of state.
@@ -39,3 +41,14 @@ pub const ANOMALIES: &str = "anomalies";
 
 /// Header that ties an answer to its request.
 pub const CORRELATION_ID: &str = "correlation-id";
+/// Header with the wall-clock time of publication, ms since the epoch as decimal text.
+pub const PUBLISHED_AT: &str = "published-at";
+/// Header that names the clock on which a record's event time runs, where it is not the wall clock (a scenario, a replay): records
+/// of different clocks must not make each other late.
+pub const TIME_DOMAIN: &str = "time-domain";
+/// Headers of `R4`: start and end of the window (ms, decimal text) and the page.
+pub const WINDOW_START: &str = "window-start";
+/// See [`WINDOW_START`].
+pub const WINDOW_END: &str = "window-end";
+/// See [`WINDOW_START`].
+pub const PAGE: &str = "page";
