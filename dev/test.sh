@@ -92,7 +92,7 @@ if [ "$steps" != fmt ]; then
   step "screens: build" none dev/ui.sh build || finish
 fi
 
-! wants fmt || step "rust: formatting" none cargo fmt --all --check
+! wants fmt || step "rust: formatting" none cargo fmt --all --check -- --color never
 ! wants clippy || step "rust: lints" none cargo clippy --workspace --all-targets --locked -- -D warnings
 ! wants unit || step "rust: unit tests" cargo cargo test --workspace --lib --bins --locked --no-fail-fast
 built=yes
