@@ -1,0 +1,234 @@
+//! A trained model: what it reads, what it learnt, how it was judged. Scoring allocates nothing.
+
+use crate::{
+    calibration::Platt,
+    card::ModelCard,
+    encode::Additive,
+    error::ChurnError,
+    features::Feature,
+    special::sigmoid,
+    words::{Lang, Words},
+};
+use serde::{Deserialize, Serialize};
+
+/// What the model says will happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The probability reaches the threshold.
+    Leaves,
+    /// It does not.
+    Stays,
+}
+
+impl Verdict {
+    /// The verdict in words.
+    #[must_use]
+    pub fn text(self, lang: Lang) -> &'static str {
+        match (self, lang) {
+            (Self::Leaves, Lang::En) => "likely to leave",
+            (Self::Leaves, Lang::Fr) => "risque de partir",
+            (Self::Stays, Lang::En) => "likely to stay",
+            (Self::Stays, Lang::Fr) => "devrait rester",
+        }
+    }
+}
+
+/// One customer's score.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Calibrated probability of leaving, between 0 and 1.
+    pub probability: f64,
+    /// The verdict at the model's threshold.
+    pub verdict: Verdict,
+    /// The calibrated log-odds, which reasons sum up to.
+    pub log_odds: f64,
+}
+
+/// One customer's feature values, in the order of [`Model::features`]. NaN: missing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FeatureRow(Vec<f64>);
+
+impl FeatureRow {
+    /// The values.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.0
+    }
+
+    /// A fingerprint of the values, to be published with a score: equal values, equal fingerprint.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for value in &self.0 {
+            // One NaN for all, and no negative zero: the bytes must follow from the meaning.
+            let value = if value.is_nan() { f64::NAN } else { *value + 0.0 };
+            hasher.update(&value.to_bits().to_le_bytes());
+        }
+        hasher.digest()
+    }
+}
+
+/// What a model learnt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "learner", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Learner {
+    /// A logistic regression, as one curve per feature.
+    Additive(Additive),
+}
+
+/// A trained model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    pub(crate) features: Vec<Feature>,
+    pub(crate) learner: Learner,
+    pub(crate) platt: Platt,
+    pub(crate) threshold: f64,
+    pub(crate) card: ModelCard,
+    /// Follows from the content; set when the model is trained or read.
+    #[serde(skip)]
+    pub(crate) id: String,
+}
+
+impl Model {
+    /// The features, in the order of a row's values.
+    #[must_use]
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// The model card: where the model comes from and how good it is.
+    #[must_use]
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// 16 hexadecimal digits that follow from the model's content: the version to publish with each score.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The probability from which the verdict is "leaves".
+    #[must_use]
+    pub fn threshold(&self) -> f64 {
+        self.threshold
+    }
+
+    /// What the model learnt.
+    #[must_use]
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// The calibration.
+    #[must_use]
+    pub fn calibration(&self) -> Platt {
+        self.platt
+    }
+
+    /// Where a feature stands in a row.
+    ///
+    /// # Errors
+    /// [`ChurnError::UnknownColumn`] with the features there are.
+    pub fn feature_index(&self, name: &str) -> Result<usize, ChurnError> {
+        self.features.iter().position(|feature| feature.name == name).ok_or_else(|| {
+            ChurnError::UnknownColumn {
+                name: name.to_owned(),
+                known: self.features.iter().map(|feature| feature.name.clone()).collect(),
+            }
+        })
+    }
+
+    /// Reads a customer's cells; `cell` is asked for each feature by name.
+    ///
+    /// # Errors
+    /// [`ChurnError::BadCell`] when a cell is there and cannot be read.
+    pub fn row<'a>(&self, mut cell: impl FnMut(&str) -> Option<&'a str>) -> Result<FeatureRow, ChurnError> {
+        let values = self
+            .features
+            .iter()
+            .map(|feature| feature.read(cell(&feature.name)))
+            .collect::<Result<_, _>>()?;
+        Ok(FeatureRow(values))
+    }
+
+    /// A row from numbers, in the order of the features. Missing ones at the end may be left off, more than there
+    /// are features are not read.
+    #[must_use]
+    pub fn row_of(&self, values: &[Option<f64>]) -> FeatureRow {
+        let values = values.iter().map(|value| value.unwrap_or(f64::NAN)).chain(std::iter::repeat(f64::NAN));
+        FeatureRow(values.take(self.features.len()).collect())
+    }
+
+    /// Scores one customer, without allocating.
+    #[must_use]
+    pub fn score(&self, row: &FeatureRow) -> Score {
+        self.score_values(&row.0)
+    }
+
+    /// Scores feature values as they stand in a row (NaN: missing), without allocating.
+    #[must_use]
+    pub fn score_values(&self, values: &[f64]) -> Score {
+        let raw = match &self.learner {
+            Learner::Additive(additive) => additive.log_odds(values),
+        };
+        let log_odds = self.platt.log_odds(raw);
+        let probability = sigmoid(log_odds);
+        let verdict = if probability >= self.threshold { Verdict::Leaves } else { Verdict::Stays };
+        Score { probability, verdict, log_odds }
+    }
+
+    /// Fills in what each feature adds to the calibrated log-odds and returns their base.
+    pub(crate) fn contributions(&self, row: &FeatureRow, out: &mut [f64]) -> f64 {
+        match &self.learner {
+            Learner::Additive(additive) => {
+                for ((slot, shape), value) in out.iter_mut().zip(&additive.shapes).zip(&row.0) {
+                    *slot = self.platt.slope * shape.at(*value);
+                }
+                self.platt.log_odds(additive.base)
+            }
+        }
+    }
+
+    /// What should be said beside a score: values outside the range seen in training, categories never seen.
+    #[must_use]
+    pub fn notes(&self, row: &FeatureRow) -> Vec<Words> {
+        let mut notes = Vec::new();
+        for (feature, value) in self.features.iter().zip(&row.0) {
+            let name = &feature.name;
+            if value.is_nan() {
+                notes.push(Words::new(
+                    format!("{name} is unknown: the usual value stands in"),
+                    format!("{name} est inconnu : la valeur habituelle en tient lieu"),
+                ));
+            } else if feature.is_category() {
+                if feature.level(*value).is_none() {
+                    notes.push(Words::new(
+                        format!("{name} has a value that was rare or absent in training"),
+                        format!("{name} a une valeur rare ou absente à l'apprentissage"),
+                    ));
+                }
+            } else if *value < feature.min || *value > feature.max {
+                let words = crate::explain::value_words(feature, *value);
+                let (low, high) = (
+                    crate::explain::value_words(feature, feature.min),
+                    crate::explain::value_words(feature, feature.max),
+                );
+                notes.push(Words::new(
+                    format!("{name} is {}, outside {} to {} seen in training", words.en, low.en, high.en),
+                    format!(
+                        "{name} vaut {}, hors de {} à {} vus à l'apprentissage",
+                        words.fr, low.fr, high.fr
+                    ),
+                ));
+            }
+        }
+        notes
+    }
+}

@@ -1,0 +1,429 @@
+//! Training: from a table and its plan to a judged, calibrated model.
+//!
+//! 1. Candidates (straight lines, splines) are each fitted with a penalty chosen by inner cross-validation and
+//!    calibrated on the inner folds' predictions; outer, repeated folds judge that whole procedure.
+//! 2. The simplest candidate within one standard error of the best is chosen and fitted to all rows.
+//!
+//! The figures on the card are those of the outer folds: no row is judged by a model, a penalty, a centring or a
+//! calibration that saw it. Deterministic for a seed, and independent of the order of rows and columns.
+
+use crate::{
+    calibration::Platt,
+    card::{Candidate, Coefficient, ModelCard},
+    encode::{Additive, Encoder, Shape},
+    error::ChurnError,
+    features::Dataset,
+    folds::{self, Split},
+    logistic::{self, Fit, NoFit},
+    metrics,
+    model::{Learner, Model},
+    plan::Plan,
+    special::softplus,
+    table::Table,
+    words::{Lang, Words, number},
+};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How strongly coefficients are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Penalty {
+    /// The strongest penalty within one standard error of the best, by cross-validation.
+    #[default]
+    CrossValidated,
+    /// This penalty per row, on standardised columns; above 0.
+    Fixed(f64),
+    /// None: maximum likelihood.
+    None,
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitOptions {
+    /// Learn from these columns only; all the plan allows otherwise.
+    pub columns: Option<Vec<String>>,
+    /// Decides folds and bootstrap.
+    pub seed: u64,
+    /// Probability from which the verdict is "leaves".
+    pub threshold: f64,
+    /// The penalty.
+    pub penalty: Penalty,
+    /// Whether to calibrate out of fold.
+    pub calibrate: bool,
+    /// Whether to try splines beside straight lines.
+    pub splines: bool,
+    /// Folds per repeat (fewer where the rarer answer has fewer rows).
+    pub folds: usize,
+    /// Repeats of the outer folds; 0: do not judge.
+    pub repeats: usize,
+    /// Bootstrap replicates behind each interval.
+    pub replicates: usize,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self {
+            columns: None,
+            seed: 1,
+            threshold: 0.5,
+            penalty: Penalty::CrossValidated,
+            calibrate: true,
+            splines: true,
+            folds: 5,
+            repeats: 5,
+            replicates: 400,
+        }
+    }
+}
+
+impl FitOptions {
+    /// The textbook fit: straight lines, no penalty, no calibration, not judged.
+    #[must_use]
+    pub fn unpenalised() -> Self {
+        Self { penalty: Penalty::None, calibrate: false, splines: false, repeats: 0, ..Self::default() }
+    }
+
+    fn check(&self) -> Result<(), ChurnError> {
+        let bad = |setting, value: String, expected| Err(ChurnError::BadSetting { setting, value, expected });
+        if !(self.threshold > 0.0 && self.threshold < 1.0) {
+            return bad(
+                "threshold",
+                self.threshold.to_string(),
+                "a probability above 0 and below 1 is needed",
+            );
+        }
+        if self.folds < 2 {
+            return bad("folds", self.folds.to_string(), "at least 2 are needed");
+        }
+        match self.penalty {
+            Penalty::Fixed(value) if !(value.is_finite() && value > 0.0) => {
+                bad("penalty", value.to_string(), "a number above 0 is needed (or none at all)")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Penalties that are tried, from the strongest.
+const PENALTIES: [f64; 11] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5];
+/// With fewer rows of an answer there is nothing to divide into folds.
+const ROWS_OF_EACH_ANSWER: usize = 2;
+
+/// One candidate fitted to some rows.
+struct Fitted {
+    additive: Additive,
+    platt: Platt,
+    penalty: f64,
+}
+
+/// Trains a model.
+///
+/// # Errors
+/// When the plan leaves nothing to learn from, when the target has one answer only or fewer than two rows of one,
+/// when a setting is out of range, and, without a penalty, when the fit has no finite or unique answer.
+pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, ChurnError> {
+    options.check()?;
+    let data = Dataset::read(table, plan, options.columns.as_deref())?;
+    let all: Vec<usize> = (0..data.rows()).collect();
+    let groups_of = |answer: bool| {
+        all.chunk_by(|a, b| data.groups.get(*a) == data.groups.get(*b))
+            .filter(|chunk| chunk.first().is_some_and(|row| data.is_yes(*row) == answer))
+            .count()
+    };
+    let (yes, no) = (groups_of(true), groups_of(false));
+    if yes.min(no) < ROWS_OF_EACH_ANSWER {
+        return Err(ChurnError::TooFewRows {
+            what: format!("{} = {} and different contents", plan.target, if yes < no { "yes" } else { "no" }),
+            found: yes.min(no),
+            needed: ROWS_OF_EACH_ANSWER,
+        });
+    }
+    let folds = folds::folds_possible(yes, no, options.folds).max(2);
+    let mut candidates = vec![false];
+    if options.splines
+        && Encoder::learn(&data, &all, true).width() > Encoder::learn(&data, &all, false).width()
+    {
+        candidates.push(true);
+    }
+
+    let outer: Vec<Vec<Split>> = (0..options.repeats)
+        .map(|repeat| split(&data, &all, folds, seed_for(options.seed, 1, repeat)))
+        .collect();
+    let mut judged: Vec<Vec<Vec<f64>>> = Vec::new();
+    for splines in &candidates {
+        judged.push(predict_unseen(&data, &outer, *splines, folds, options)?);
+    }
+    let (chosen, tried) = choose(&data, &outer, &candidates, &judged);
+    let splines = candidates.get(chosen).copied().unwrap_or(false);
+    let fitted = fit_rows(&data, &all, splines, folds, options, seed_for(options.seed, 2, 0))?;
+    let metrics = judged.get(chosen).and_then(|repeats| {
+        let seed = seed_for(options.seed, 3, 0);
+        metrics::judge(&data.y, repeats, folds, options.threshold, options.replicates, seed)
+    });
+    let card = ModelCard {
+        library_version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: options.seed,
+        data_hash: table.hash(),
+        rows: data.rows(),
+        positives: data.y.iter().filter(|y| **y > 0.5).count(),
+        chosen: chosen_words(splines, &tried, fitted.penalty),
+        penalty: fitted.penalty,
+        candidates: tried,
+        constant: constant(&fitted.additive),
+        coefficients: coefficients(&data, &fitted.additive),
+        metrics,
+        plan: plan.clone(),
+    };
+    let model = Model {
+        features: data.features,
+        learner: Learner::Additive(fitted.additive),
+        platt: fitted.platt,
+        threshold: options.threshold,
+        card,
+        id: String::new(),
+    };
+    Ok(model.seal()?)
+}
+
+/// A seed of its own for each purpose, so that one more repeat does not change the others.
+fn seed_for(seed: u64, purpose: u64, index: usize) -> u64 {
+    let mut bytes = [0u8; 24];
+    for (slot, byte) in bytes
+        .iter_mut()
+        .zip(seed.to_le_bytes().into_iter().chain(purpose.to_le_bytes()).chain((index as u64).to_le_bytes()))
+    {
+        *slot = byte;
+    }
+    xxh3_64(&bytes)
+}
+
+fn split(data: &Dataset, rows: &[usize], folds: usize, seed: u64) -> Vec<Split> {
+    let group = |row: usize| data.groups.get(row).copied().unwrap_or(row);
+    folds::stratified(rows, |row| data.is_yes(row), group, folds, seed)
+}
+
+/// One calibrated probability per repeat and row, each from a procedure that never saw the row.
+fn predict_unseen(
+    data: &Dataset,
+    outer: &[Vec<Split>],
+    splines: bool,
+    folds: usize,
+    options: &FitOptions,
+) -> Result<Vec<Vec<f64>>, ChurnError> {
+    let mut repeats = Vec::new();
+    let mut values = Vec::new();
+    for (repeat, splits) in outer.iter().enumerate() {
+        let mut predicted = vec![0.0; data.rows()];
+        for (fold, split) in splits.iter().enumerate() {
+            let seed = seed_for(options.seed, 4, repeat * 1000 + fold);
+            let fitted = fit_rows(data, &split.train, splines, folds, options, seed)?;
+            for row in &split.test {
+                data.row_into(*row, &mut values);
+                if let Some(slot) = predicted.get_mut(*row) {
+                    *slot = fitted.platt.probability(fitted.additive.log_odds(&values));
+                }
+            }
+        }
+        repeats.push(predicted);
+    }
+    Ok(repeats)
+}
+
+/// Fits one candidate to the listed rows: penalty and calibration from folds among these rows only.
+fn fit_rows(
+    data: &Dataset,
+    rows: &[usize],
+    splines: bool,
+    folds: usize,
+    options: &FitOptions,
+    seed: u64,
+) -> Result<Fitted, ChurnError> {
+    let encoder = Encoder::learn(data, rows, splines);
+    let x = encoder.design(data);
+    let no_fit = |why: NoFit| {
+        let name = |column: usize| {
+            data.features.get(encoder.feature_of(column)).map_or_else(String::new, |f| f.name.clone())
+        };
+        match why {
+            NoFit::Separated(column) => ChurnError::Separated { column: name(column) },
+            NoFit::Collinear(column) => ChurnError::Collinear { columns: vec![name(column)] },
+        }
+    };
+    let penalties: &[f64] = match &options.penalty {
+        Penalty::CrossValidated => &PENALTIES,
+        Penalty::Fixed(value) => std::slice::from_ref(value),
+        Penalty::None => &[0.0],
+    };
+    let (mut index, mut platt) = (0, Platt::NONE);
+    if penalties.len() > 1 || options.calibrate {
+        let yes = rows.iter().filter(|row| data.is_yes(**row)).count();
+        let possible = folds::folds_possible(yes, rows.len() - yes, folds).max(2);
+        let splits = split(data, rows, possible, seed);
+        let mut unseen = vec![vec![0.0; data.rows()]; penalties.len()];
+        for split in &splits {
+            let mut warm: Option<Fit> = None;
+            for (penalty, out) in penalties.iter().zip(&mut unseen) {
+                let fit =
+                    logistic::fit(&x, &data.y, &split.train, *penalty, warm.as_ref()).map_err(no_fit)?;
+                for row in &split.test {
+                    if let Some(slot) = out.get_mut(*row) {
+                        *slot = fit.log_odds(x.row(*row));
+                    }
+                }
+                warm = Some(fit);
+            }
+        }
+        index = strongest_within_one_error(data, &splits, &unseen);
+        if let (true, Some(unseen)) = (options.calibrate, unseen.get(index)) {
+            let of = |values: &[f64]| {
+                rows.iter().filter_map(|row| values.get(*row).copied()).collect::<Vec<f64>>()
+            };
+            platt = Platt::fit(&of(unseen), &of(&data.y));
+        }
+    }
+    let penalty = penalties.get(index).copied().unwrap_or_default();
+    let fit = logistic::fit(&x, &data.y, rows, penalty, None).map_err(no_fit)?;
+    Ok(Fitted { additive: encoder.additive(&data.features, &fit), platt, penalty })
+}
+
+fn loss_at(data: &Dataset, row: usize, log_odds: f64) -> f64 {
+    softplus(log_odds) - data.y.get(row).copied().unwrap_or_default() * log_odds
+}
+
+/// The first (strongest) penalty whose loss is within one standard error of the best's. The error is that of the
+/// difference, fold by fold: folds differ far more among themselves than two penalties on the same fold.
+fn strongest_within_one_error(data: &Dataset, splits: &[Split], unseen: &[Vec<f64>]) -> usize {
+    let by_fold: Vec<Vec<f64>> = unseen
+        .iter()
+        .map(|log_odds| {
+            let fold_loss = |split: &Split| {
+                let sum: f64 = split
+                    .test
+                    .iter()
+                    .map(|r| loss_at(data, *r, log_odds.get(*r).copied().unwrap_or(0.0)))
+                    .sum();
+                sum / split.test.len().max(1) as f64
+            };
+            splits.iter().map(fold_loss).collect()
+        })
+        .collect();
+    first_within_one_error(&by_fold).0
+}
+
+/// For candidates from the simplest on, each with one loss per fold: the first within one standard error of the
+/// best, and each one's mean difference to the best with its standard error.
+fn first_within_one_error(by_fold: &[Vec<f64>]) -> (usize, Vec<(f64, f64)>) {
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+    let Some(best) = by_fold.iter().min_by(|a, b| mean(a).total_cmp(&mean(b))) else {
+        return (0, Vec::new());
+    };
+    let behind: Vec<(f64, f64)> = by_fold
+        .iter()
+        .map(|losses| {
+            let differences: Vec<f64> = losses.iter().zip(best).map(|(a, b)| a - b).collect();
+            let n = differences.len().max(2) as f64;
+            let middle = mean(&differences);
+            let variance = differences.iter().map(|d| (d - middle) * (d - middle)).sum::<f64>() / (n - 1.0);
+            (middle, (variance / n).sqrt())
+        })
+        .collect();
+    let chosen = behind.iter().position(|(difference, error)| difference <= error).unwrap_or(0);
+    (chosen, behind)
+}
+
+fn choose(
+    data: &Dataset,
+    outer: &[Vec<Split>],
+    candidates: &[bool],
+    judged: &[Vec<Vec<f64>>],
+) -> (usize, Vec<Candidate>) {
+    let by_fold: Vec<Vec<f64>> = judged
+        .iter()
+        .map(|repeats| {
+            let mut losses = Vec::new();
+            for (splits, predicted) in outer.iter().zip(repeats) {
+                for split in splits {
+                    let pick = |values: &[f64]| {
+                        split.test.iter().filter_map(|row| values.get(*row).copied()).collect::<Vec<f64>>()
+                    };
+                    losses.push(metrics::log_loss(&pick(&data.y), &pick(predicted)));
+                }
+            }
+            losses
+        })
+        .collect();
+    if outer.is_empty() {
+        return (0, Vec::new());
+    }
+    let (chosen, behind) = first_within_one_error(&by_fold);
+    let tried = candidates
+        .iter()
+        .zip(&by_fold)
+        .zip(behind)
+        .map(|((splines, losses), (behind, standard_error))| Candidate {
+            name: candidate_words(*splines),
+            log_loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
+            behind,
+            standard_error,
+        })
+        .collect();
+    (chosen, tried)
+}
+
+fn candidate_words(splines: bool) -> Words {
+    if splines {
+        Words::new("ridge logistic regression with splines", "régression logistique ridge avec splines")
+    } else {
+        Words::new("ridge logistic regression", "régression logistique ridge")
+    }
+}
+
+fn chosen_words(splines: bool, tried: &[Candidate], penalty: f64) -> Words {
+    let name = candidate_words(splines);
+    if penalty == 0.0 {
+        return Words::new(
+            "logistic regression without a penalty, as asked for",
+            "régression logistique sans pénalité, comme demandé",
+        );
+    }
+    if tried.len() < 2 {
+        return name;
+    }
+    let least = |a: &&Candidate, b: &&Candidate| a.log_loss.total_cmp(&b.log_loss);
+    let Some(best) = tried.iter().min_by(least) else { return name };
+    if best.name == name {
+        return Words::new(
+            format!("{}: the lowest log-loss ({})", name.en, number(best.log_loss, 4, Lang::En)),
+            format!("{} : la plus faible perte ({})", name.fr, number(best.log_loss, 4, Lang::Fr)),
+        );
+    }
+    Words::new(
+        format!("{}: simpler than {} and within one standard error of it", name.en, best.name.en),
+        format!("{} : plus simple que {}, à moins d'une erreur type", name.fr, best.name.fr),
+    )
+}
+
+/// The constant where all shapes are straight lines without missing values.
+fn constant(additive: &Additive) -> Option<f64> {
+    let mut sum = additive.base;
+    for shape in &additive.shapes {
+        let Shape::Linear { slope, centre, present, .. } = shape else { return None };
+        sum += present - slope * centre;
+    }
+    Some(sum)
+}
+
+fn coefficients(data: &Dataset, additive: &Additive) -> Vec<Coefficient> {
+    data.features
+        .iter()
+        .zip(&additive.shapes)
+        .filter_map(|(feature, shape)| match shape {
+            Shape::Linear { slope, .. } => {
+                Some(Coefficient { name: feature.name.clone(), per_unit: *slope, per_sd: slope * feature.sd })
+            }
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,6 @@
+//! Integration tests of the churn crate, on the agency's own data and on tables made for the purpose.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod acceptance;
+mod data;
+mod properties;
