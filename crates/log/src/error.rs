@@ -201,4 +201,55 @@ impl LogError {
     pub fn other(context: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Other { context: context.into(), source: source.into() }
     }
+
+    /// The same error once more, for each of several callers that waited for one attempt. The source of
+    /// [`Other`](Self::Other) becomes its text.
+    pub fn to_shared(&self) -> Self {
+        match self {
+            Self::UnknownTopic { topic } => Self::UnknownTopic { topic: topic.clone() },
+            Self::UnknownPartition { topic, partition, count } => {
+                Self::UnknownPartition { topic: topic.clone(), partition: *partition, count: *count }
+            }
+            Self::TopicExists { topic } => Self::TopicExists { topic: topic.clone() },
+            Self::InvalidTopic { topic, reason } => {
+                Self::InvalidTopic { topic: topic.clone(), reason: reason.clone() }
+            }
+            Self::TooLarge { topic, size, limit } => {
+                Self::TooLarge { topic: topic.clone(), size: *size, limit: *limit }
+            }
+            Self::NotAuthorised { resource, permission } => {
+                Self::NotAuthorised { resource: resource.clone(), permission: permission.clone() }
+            }
+            Self::Unreachable { address, reason } => {
+                Self::Unreachable { address: address.clone(), reason: reason.clone() }
+            }
+            Self::Fenced { transactional_id } => Self::Fenced { transactional_id: transactional_id.clone() },
+            Self::NotOwner { group, member, reason } => {
+                Self::NotOwner { group: group.clone(), member: member.clone(), reason: reason.clone() }
+            }
+            Self::OffsetOutOfRange { topic, partition, offset, earliest, latest } => Self::OffsetOutOfRange {
+                topic: topic.clone(),
+                partition: *partition,
+                offset: *offset,
+                earliest: *earliest,
+                latest: *latest,
+            },
+            Self::InvalidState(what) => Self::InvalidState(what),
+            Self::Corrupt { place, reason } => Self::Corrupt { place: place.clone(), reason: reason.clone() },
+            Self::DiskFull { place, reason } => {
+                Self::DiskFull { place: place.clone(), reason: reason.clone() }
+            }
+            Self::NotWritable { place, reason } => {
+                Self::NotWritable { place: place.clone(), reason: reason.clone() }
+            }
+            Self::Locked { place, holder } => Self::Locked { place: place.clone(), holder: holder.clone() },
+            Self::Poisoned { place, reason } => {
+                Self::Poisoned { place: place.clone(), reason: reason.clone() }
+            }
+            Self::Closed => Self::Closed,
+            Self::Other { context, source } => {
+                Self::Other { context: context.clone(), source: source.to_string().into() }
+            }
+        }
+    }
 }

@@ -12,9 +12,15 @@
 //! This crate does no disk or network I/O itself.
 
 mod batch;
+pub mod broker;
 mod clock;
+
+pub mod coordinator;
 mod error;
 mod partitioner;
+mod publisher;
+mod settings;
+mod simulated;
 mod topic;
 mod traits;
 
@@ -22,6 +28,9 @@ pub use batch::{BatchBuilder, CorruptBatch, Header, Headers, RecordBatch, Record
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Consequence, LogError, Result};
 pub use partitioner::{murmur2, partition_for_key};
+pub use publisher::{Ack, Message, Publisher, TryPublishError};
+pub use settings::{TopicDefaults, TopicSettings, check_spec, is_internal};
+pub use simulated::{Faults, SimulatedLog};
 pub use topic::{
     GroupDescription, Offset, PartitionDescription, PartitionId, PartitionOffsets, TopicDescription,
     TopicPartition, TopicSpec,
