@@ -141,6 +141,13 @@ impl RecordBatch {
     /// The batch as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes());
+        self.encode_into(&mut out);
+        out
+    }
+
+    /// Adds the batch as bytes to `out`.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        let start = out.len();
         out.put_u8(VERSION);
         out.put_u32_le(0);
         out.put_i64_le(self.base_offset);
@@ -149,12 +156,10 @@ impl RecordBatch {
         out.put_u32_le(self.count);
         out.put_u32_le(self.last_offset_delta);
         out.extend_from_slice(&self.body);
-        let (head, tail) = out.split_at_mut(5);
-        let crc = crc32fast::hash(tail);
-        if let Some(place) = head.get_mut(1..) {
+        let crc = crc32fast::hash(out.get(start + 5..).unwrap_or_default());
+        if let Some(place) = out.get_mut(start + 1..start + 5) {
             place.copy_from_slice(&crc.to_le_bytes());
         }
-        out
     }
 
     /// Reads what [`encode`](Self::encode) wrote; checks the sum and that every record can be read.

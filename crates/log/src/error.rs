@@ -161,6 +161,18 @@ pub enum LogError {
         /// What is known of the holder, such as its process id.
         holder: String,
     },
+    /// The folder was written by a newer version of the program.
+    #[error(
+        "{place} was written by a newer version (format {found}, this one reads up to {supported}); install that version again, or choose another folder with --data"
+    )]
+    NewerFormat {
+        /// The folder.
+        place: String,
+        /// The format found.
+        found: u32,
+        /// The newest format that this program reads.
+        supported: u32,
+    },
     /// A failed write to disk: what the disk holds is unknown until the log is opened again, so it serves nothing more.
     #[error(
         "the log in {place} stopped after a failed write: {reason}; restart the program, it recovers what was acknowledged"
@@ -243,6 +255,9 @@ impl LogError {
                 Self::NotWritable { place: place.clone(), reason: reason.clone() }
             }
             Self::Locked { place, holder } => Self::Locked { place: place.clone(), holder: holder.clone() },
+            Self::NewerFormat { place, found, supported } => {
+                Self::NewerFormat { place: place.clone(), found: *found, supported: *supported }
+            }
             Self::Poisoned { place, reason } => {
                 Self::Poisoned { place: place.clone(), reason: reason.clone() }
             }

@@ -120,13 +120,12 @@ impl Admin for BrokerAdmin {
                 return Ok(());
             }
             let mut writes = Vec::new();
-            let mut from = 0;
+            let mut span = Span { from: there.earliest, until: before, overlapping: true };
             // Whole batches go; of the batch that reaches over `before`, the first records are hidden by `earliest`.
             'all: loop {
-                let span = Span { from, until: before, overlapping: false };
                 let entries = self.shared.storage.read(slot, span, super::maintenance::CHUNK)?;
                 let Some(last) = entries.last() else { break };
-                from = last.batch.last_offset() + 1;
+                span = Span { from: last.batch.last_offset() + 1, until: before, overlapping: false };
                 for entry in entries {
                     if entry.batch.last_offset() >= before {
                         break 'all;
@@ -219,6 +218,7 @@ impl Admin for BrokerAdmin {
 
     fn alter_offsets(&self, group: &str, offsets: &[(TopicPartition, Offset)]) -> Result<()> {
         self.shared.turn.alone(|| {
+            super::check_name("a group", group)?;
             let name: Arc<str> = group.into();
             {
                 let mut state = self.shared.lock();

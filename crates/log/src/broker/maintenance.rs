@@ -81,7 +81,7 @@ fn retain(
         // One chunk a turn: commits wait only for that.
         let more = shared.turn.alone(|| -> Result<bool> {
             let Some((slot, mut there)) = look(shared, at)? else { return Ok(false) };
-            let span = Span { from: 0, until: there.latest, overlapping: false };
+            let span = Span { from: there.earliest, until: there.latest, overlapping: true };
             let mut writes = Vec::new();
             let entries = shared.storage.read(slot, span, CHUNK)?;
             let found = entries.len();
@@ -241,15 +241,20 @@ impl Pass {
         slot: Slot,
         done: &mut Maintenance,
     ) -> Result<()> {
-        let mut from = 0;
-        while from < self.end {
+        // None: from the first record there is.
+        let mut from = None;
+        while from.is_none_or(|from| from < self.end) {
             let next = shared.turn.alone(|| -> Result<Offset> {
                 let Some((now, mut there)) = look(shared, at)? else { return Ok(self.end) };
                 if now != slot {
                     return Ok(self.end);
                 }
-                let entries =
-                    shared.storage.read(slot, Span { from, until: self.end, overlapping: false }, CHUNK)?;
+                let span = Span {
+                    from: from.unwrap_or(there.earliest),
+                    until: self.end,
+                    overlapping: from.is_none(),
+                };
+                let entries = shared.storage.read(slot, span, CHUNK)?;
                 let Some(last) = entries.last() else { return Ok(self.end) };
                 let next = last.batch.last_offset() + 1;
                 self.earliest = there.earliest;
@@ -268,7 +273,7 @@ impl Pass {
                 }
                 Ok(next)
             })?;
-            from = next;
+            from = Some(next);
         }
         Ok(())
     }
@@ -384,7 +389,7 @@ impl Joined {
         if !self.builder.is_empty() {
             let batch = self.builder.build(self.base);
             self.put_bytes += batch.bytes() as u64;
-            self.writes.push(Write::PutBatch { slot: self.slot, entry: Entry { note: self.note, batch } });
+            self.writes.push(Write::Replace { slot: self.slot, entry: Entry { note: self.note, batch } });
         }
     }
 }

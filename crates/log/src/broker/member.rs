@@ -39,6 +39,7 @@ impl Owned {
 
 impl BrokerMember {
     pub fn join(shared: &Arc<Shared>, config: MemberConfig) -> Result<Self> {
+        super::check_name("a group", &config.group)?;
         let session = match config.config.get("session.timeout.ms") {
             None => SESSION,
             Some(text) => Duration::from_millis(text.parse().map_err(|_| {

@@ -55,7 +55,7 @@ impl Storage for std::sync::Arc<Memory> {
                     kept.contents.bounds.retain(|slot, _| slot.topic != id);
                     kept.contents.purge.push(id);
                 }
-                Write::PutBatch { slot, entry } => {
+                Write::Append { slot, entry } | Write::Replace { slot, entry } => {
                     kept.batches.insert((slot, entry.batch.base_offset()), entry);
                 }
                 Write::RemoveBatch { slot, base } => {

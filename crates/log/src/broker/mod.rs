@@ -34,6 +34,15 @@ use crate::{
 use state::State;
 use turn::Turn;
 
+/// Names of groups and transactional ids end up in keys of the storage.
+fn check_name(of: &str, name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 1000 {
+        let reason = format!("it has {} bytes; give it 1 to 1000", name.len());
+        return Err(LogError::other(format!("using the name of {of}"), reason));
+    }
+    Ok(())
+}
+
 /// A log of one process on some storage.
 pub struct Broker {
     shared: Arc<Shared>,

@@ -39,7 +39,10 @@ impl BrokerProducer {
     pub fn open(shared: &Arc<Shared>, config: ProducerConfig) -> Result<Self> {
         let identity = match config.transactional_id {
             None => None,
-            Some(id) => Some(shared.turn.alone(|| fence_older(shared, &id))?),
+            Some(id) => {
+                super::check_name("a transactional id", &id)?;
+                Some(shared.turn.alone(|| fence_older(shared, &id))?)
+            }
         };
         shared.check_open(&shared.lock())?;
         Ok(Self { shared: Arc::clone(shared), identity, open: None })
@@ -250,7 +253,7 @@ fn number(
         end.latest = batch.last_offset() + 1;
         end.appended += batch.bytes() as u64;
         end.latest_timestamp = Some(batch.max_timestamp());
-        writes.push(Write::PutBatch { slot: *slot, entry: Entry { note, batch } });
+        writes.push(Write::Append { slot: *slot, entry: Entry { note, batch } });
     }
     for (member, offsets) in &transaction.offsets {
         writes.extend(offsets.iter().map(|(partition, offset)| Write::PutOffset {

@@ -130,8 +130,15 @@ pub enum Write {
         /// Its name.
         name: Arc<str>,
     },
-    /// A batch is there, in place of one with the same base offset if there was one.
-    PutBatch {
+    /// A batch follows all others of its partition.
+    Append {
+        /// Where.
+        slot: Slot,
+        /// What.
+        entry: Entry,
+    },
+    /// A batch takes the place of the one with the same base offset.
+    Replace {
         /// Where.
         slot: Slot,
         /// What.
