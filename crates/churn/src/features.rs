@@ -195,6 +195,15 @@ impl Dataset {
                 *key = key.wrapping_add(hasher.digest128());
             }
         }
+        for (name, values) in [("treated", &self.treated), ("value", &self.value)] {
+            for (key, value) in keys.iter_mut().zip(values.iter().flatten()) {
+                let mut hasher = Xxh3::new();
+                hasher.update(name.as_bytes());
+                hasher.update(&[0]);
+                hasher.update(&value.to_bits().to_le_bytes());
+                *key = key.wrapping_add(hasher.digest128());
+            }
+        }
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|row| keys.get(*row));
         let sort =

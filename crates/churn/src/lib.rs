@@ -1,18 +1,22 @@
 #![doc = include_str!("../README.md")]
 
+pub mod assign;
 pub mod calibration;
 pub mod card;
 pub mod cells;
+pub mod effect;
 pub mod encode;
 pub mod error;
 pub mod explain;
 pub mod features;
 pub mod folds;
+pub mod holdout;
 pub mod logistic;
 pub mod metrics;
 pub mod model;
 pub mod model_file;
 pub mod plan;
+pub mod ranking;
 pub mod special;
 pub mod table;
 pub mod train;

@@ -151,16 +151,6 @@ pub fn fit(x: &Matrix, y: &[f64], rows: &[usize], penalty: f64, start: Option<&F
     Ok(Fit { intercept: beta[0], coefficients: beta[1..].to_vec(), log_loss, steps })
 }
 
-/// The inverse of the information matrix at a fit, intercept first: the covariance of its coefficients.
-#[must_use]
-pub fn covariance(x: &Matrix, y: &[f64], rows: &[usize], penalty: f64, fit: &Fit) -> Option<DMatrix<f64>> {
-    let mut beta = vec![fit.intercept];
-    beta.extend_from_slice(&fit.coefficients);
-    let (_, hessian) = derivatives(x, y, rows, penalty, &beta);
-    let factor = factor(&hessian).ok()?;
-    Some(factor.inverse() / rows.len() as f64)
-}
-
 fn linear(x: &Matrix, row: usize, beta: &[f64]) -> f64 {
     beta[0] + x.row(row).iter().zip(&beta[1..]).map(|(x, b)| x * b).sum::<f64>()
 }
@@ -291,9 +281,6 @@ mod tests {
         let fit = fit(&x, &y, &rows, 0.0, None).unwrap();
         assert!((fit.intercept + 3f64.ln()).abs() < 1e-9);
         assert!((fit.coefficients[0] - 2.0 * 3f64.ln()).abs() < 1e-9);
-        // The variance of a log odds ratio is the sum of the inverse cell counts.
-        let covariance = covariance(&x, &y, &rows, 0.0, &fit).unwrap();
-        assert!((covariance[(1, 1)] - (1.0 + 1.0 / 3.0 + 1.0 / 3.0 + 1.0)).abs() < 1e-6);
     }
 
     #[test]

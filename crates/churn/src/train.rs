@@ -112,10 +112,20 @@ const PENALTIES: [f64; 11] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4
 const ROWS_OF_EACH_ANSWER: usize = 2;
 
 /// One candidate fitted to some rows.
-struct Fitted {
-    additive: Additive,
-    platt: Platt,
-    penalty: f64,
+pub(crate) struct Fitted {
+    pub additive: Additive,
+    pub platt: Platt,
+    pub penalty: f64,
+}
+
+/// How one candidate is fitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipe<'a> {
+    pub splines: bool,
+    pub folds: usize,
+    /// Penalties to choose from, the strongest first; 0 only alone.
+    pub penalties: &'a [f64],
+    pub calibrate: bool,
 }
 
 /// Trains a model.
@@ -152,12 +162,18 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
         .map(|repeat| split(&data, &all, folds, seed_for(options.seed, 1, repeat)))
         .collect();
     let mut judged: Vec<Vec<Vec<f64>>> = Vec::new();
+    let penalties: &[f64] = match &options.penalty {
+        Penalty::CrossValidated => &PENALTIES,
+        Penalty::Fixed(value) => std::slice::from_ref(value),
+        Penalty::None => &[0.0],
+    };
+    let recipe = |splines| Recipe { splines, folds, penalties, calibrate: options.calibrate };
     for splines in &candidates {
-        judged.push(predict_unseen(&data, &outer, *splines, folds, options)?);
+        judged.push(predict_unseen(&data, &outer, recipe(*splines), options)?);
     }
     let (chosen, tried) = choose(&data, &outer, &candidates, &judged);
     let splines = candidates.get(chosen).copied().unwrap_or(false);
-    let fitted = fit_rows(&data, &all, splines, folds, options, seed_for(options.seed, 2, 0))?;
+    let fitted = fit_rows(&data, &all, recipe(splines), seed_for(options.seed, 2, 0))?;
     let metrics = judged.get(chosen).and_then(|repeats| {
         let seed = seed_for(options.seed, 3, 0);
         metrics::judge(&data.y, repeats, folds, options.threshold, options.replicates, seed)
@@ -188,7 +204,7 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
 }
 
 /// A seed of its own for each purpose, so that one more repeat does not change the others.
-fn seed_for(seed: u64, purpose: u64, index: usize) -> u64 {
+pub(crate) fn seed_for(seed: u64, purpose: u64, index: usize) -> u64 {
     let mut bytes = [0u8; 24];
     for (slot, byte) in bytes
         .iter_mut()
@@ -199,7 +215,7 @@ fn seed_for(seed: u64, purpose: u64, index: usize) -> u64 {
     xxh3_64(&bytes)
 }
 
-fn split(data: &Dataset, rows: &[usize], folds: usize, seed: u64) -> Vec<Split> {
+pub(crate) fn split(data: &Dataset, rows: &[usize], folds: usize, seed: u64) -> Vec<Split> {
     let group = |row: usize| data.groups.get(row).copied().unwrap_or(row);
     folds::stratified(rows, |row| data.is_yes(row), group, folds, seed)
 }
@@ -208,8 +224,7 @@ fn split(data: &Dataset, rows: &[usize], folds: usize, seed: u64) -> Vec<Split> 
 fn predict_unseen(
     data: &Dataset,
     outer: &[Vec<Split>],
-    splines: bool,
-    folds: usize,
+    recipe: Recipe<'_>,
     options: &FitOptions,
 ) -> Result<Vec<Vec<f64>>, ChurnError> {
     let mut repeats = Vec::new();
@@ -218,7 +233,7 @@ fn predict_unseen(
         let mut predicted = vec![0.0; data.rows()];
         for (fold, split) in splits.iter().enumerate() {
             let seed = seed_for(options.seed, 4, repeat * 1000 + fold);
-            let fitted = fit_rows(data, &split.train, splines, folds, options, seed)?;
+            let fitted = fit_rows(data, &split.train, recipe, seed)?;
             for row in &split.test {
                 data.row_into(*row, &mut values);
                 if let Some(slot) = predicted.get_mut(*row) {
@@ -232,32 +247,18 @@ fn predict_unseen(
 }
 
 /// Fits one candidate to the listed rows: penalty and calibration from folds among these rows only.
-fn fit_rows(
+pub(crate) fn fit_rows(
     data: &Dataset,
     rows: &[usize],
-    splines: bool,
-    folds: usize,
-    options: &FitOptions,
+    recipe: Recipe<'_>,
     seed: u64,
 ) -> Result<Fitted, ChurnError> {
+    let Recipe { splines, folds, penalties, calibrate } = recipe;
     let encoder = Encoder::learn(data, rows, splines);
     let x = encoder.design(data);
-    let no_fit = |why: NoFit| {
-        let name = |column: usize| {
-            data.features.get(encoder.feature_of(column)).map_or_else(String::new, |f| f.name.clone())
-        };
-        match why {
-            NoFit::Separated(column) => ChurnError::Separated { column: name(column) },
-            NoFit::Collinear(column) => ChurnError::Collinear { columns: vec![name(column)] },
-        }
-    };
-    let penalties: &[f64] = match &options.penalty {
-        Penalty::CrossValidated => &PENALTIES,
-        Penalty::Fixed(value) => std::slice::from_ref(value),
-        Penalty::None => &[0.0],
-    };
+    let no_fit = |why| no_fit_error(data, &encoder, why);
     let (mut index, mut platt) = (0, Platt::NONE);
-    if penalties.len() > 1 || options.calibrate {
+    if penalties.len() > 1 || calibrate {
         let yes = rows.iter().filter(|row| data.is_yes(**row)).count();
         let possible = folds::folds_possible(yes, rows.len() - yes, folds).max(2);
         let splits = split(data, rows, possible, seed);
@@ -276,7 +277,7 @@ fn fit_rows(
             }
         }
         index = strongest_within_one_error(data, &splits, &unseen);
-        if let (true, Some(unseen)) = (options.calibrate, unseen.get(index)) {
+        if let (true, Some(unseen)) = (calibrate, unseen.get(index)) {
             let of = |values: &[f64]| {
                 rows.iter().filter_map(|row| values.get(*row).copied()).collect::<Vec<f64>>()
             };
@@ -286,6 +287,16 @@ fn fit_rows(
     let penalty = penalties.get(index).copied().unwrap_or_default();
     let fit = logistic::fit(&x, &data.y, rows, penalty, None).map_err(no_fit)?;
     Ok(Fitted { additive: encoder.additive(&data.features, &fit), platt, penalty })
+}
+
+pub(crate) fn no_fit_error(data: &Dataset, encoder: &Encoder, why: NoFit) -> ChurnError {
+    let name = |column: usize| {
+        data.features.get(encoder.feature_of(column)).map_or_else(String::new, |f| f.name.clone())
+    };
+    match why {
+        NoFit::Separated(column) => ChurnError::Separated { column: name(column) },
+        NoFit::Collinear(column) => ChurnError::Collinear { columns: vec![name(column)] },
+    }
 }
 
 fn loss_at(data: &Dataset, row: usize, log_odds: f64) -> f64 {

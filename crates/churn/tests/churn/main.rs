@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod acceptance;
+mod assignment;
 mod data;
+mod effects;
 mod properties;
