@@ -47,6 +47,8 @@ pub struct ModelCard {
     pub positives: usize,
     /// What the model is and why it was chosen.
     pub chosen: Words,
+    /// What else the reader should know about how it was trained.
+    pub notes: Vec<Words>,
     /// The penalty per row, 0 for none.
     pub penalty: f64,
     /// The candidates, the simplest first.
@@ -126,6 +128,9 @@ impl ModelCard {
         line(say("Columns:", "Colonnes :").to_owned());
         for column in &self.plan.columns {
             line(format!("  {:<24} {:<10} {}", column.name, column.role.name(), column.reason.text(lang)));
+        }
+        for note in &self.notes {
+            line(format!("! {}", note.text(lang)));
         }
         for warning in &self.plan.warnings {
             line(format!("! {}", warning.words.text(lang)));

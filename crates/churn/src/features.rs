@@ -122,7 +122,7 @@ pub struct Dataset {
     pub value: Option<Vec<f64>>,
     /// For each row, its row in the table: rows without an answer are not here, and the order is not the table's.
     pub table_rows: Vec<usize>,
-    /// For each row, the number of its group of equal rows; equal rows are neighbours.
+    /// For each row, the number of its group: rows that must share a fold. Groups are runs of neighbours.
     pub groups: Vec<usize>,
 }
 
@@ -183,7 +183,9 @@ impl Dataset {
     }
 
     /// Orders the rows by their content, so that neither the order of the table's rows nor that of its columns
-    /// changes a fold, a sum or a model. Copies of a row become neighbours and one group.
+    /// changes a fold, a sum or a model. Where the whole table is k copies of a smaller one, k copies of a row make
+    /// one group. (Rows that merely happen to be equal stay apart: in a table of few categories they are many, and
+    /// a fold without any of them would be judged on what it never saw.)
     fn in_canonical_order(mut self) -> Self {
         let mut keys: Vec<u128> = self.y.iter().map(|y| u128::from(y.to_bits())).collect();
         for (feature, values) in self.features.iter().zip(&self.columns) {
@@ -213,16 +215,10 @@ impl Dataset {
         self.treated = self.treated.as_deref().map(sort);
         self.value = self.value.as_deref().map(sort);
         self.table_rows = order.iter().filter_map(|row| self.table_rows.get(*row).copied()).collect();
-        let mut previous = None;
-        let mut group = 0;
-        for row in &order {
-            let key = keys.get(*row);
-            if previous.is_some() && previous != key {
-                group += 1;
-            }
-            previous = key;
-            self.groups.push(group);
-        }
+        let sorted: Vec<u128> = order.iter().filter_map(|row| keys.get(*row).copied()).collect();
+        let copies = sorted.chunk_by(|a, b| a == b).map(<[u128]>::len).fold(0, gcd).max(1);
+        // Equal rows are neighbours and come in multiples of `copies`, so blocks of that size hold equal rows only.
+        self.groups = (0..sorted.len()).map(|row| row / copies).collect();
         self
     }
 
@@ -243,6 +239,10 @@ impl Dataset {
         out.clear();
         out.extend(self.columns.iter().map(|column| column.get(row).copied().unwrap_or(f64::NAN)));
     }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn chosen<'a>(

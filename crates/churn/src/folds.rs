@@ -14,8 +14,8 @@ pub struct Split {
 
 /// Splits `rows` into `folds` parts; `yes` tells the answer of a row. The same seed gives the same folds.
 ///
-/// Rows of one `group` (copies of one another, which must be neighbours in `rows`) always share a fold: a row that
-/// is judged has then never been seen under another number. With fewer groups of an answer than folds, some folds
+/// Rows of one `group` (neighbours in `rows`, with the same answer) always share a fold: copies of a row are then
+/// never judged by what learnt from the row. With fewer groups of an answer than folds, some folds
 /// lack it: callers choose `folds` by [`folds_possible`].
 #[must_use]
 pub fn stratified(

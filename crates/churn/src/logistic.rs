@@ -216,11 +216,11 @@ fn derivatives(
 /// The Cholesky factor, or the first column that follows from those before it.
 fn factor(hessian: &DMatrix<f64>) -> Result<Cholesky<f64, Dyn>, usize> {
     if let Some(factor) = Cholesky::new(hessian.clone()) {
-        // A pivot that has lost nine digits of its diagonal carries no information of its own.
+        // A pivot that has lost seven digits of its diagonal carries no information of its own.
         let l = factor.l_dirty();
         for i in 0..hessian.nrows() {
             let pivot = l[(i, i)] * l[(i, i)];
-            if pivot <= 1e-9 * hessian[(i, i)] {
+            if pivot <= 1e-7 * hessian[(i, i)] {
                 return Err(i);
             }
         }
@@ -232,7 +232,7 @@ fn factor(hessian: &DMatrix<f64>) -> Result<Cholesky<f64, Dyn>, usize> {
         match Cholesky::new(block) {
             Some(factor) => {
                 let pivot = factor.l_dirty()[(size - 1, size - 1)].powi(2);
-                if pivot <= 1e-9 * hessian[(size - 1, size - 1)] {
+                if pivot <= 1e-7 * hessian[(size - 1, size - 1)] {
                     return Err(size - 1);
                 }
             }

@@ -6,7 +6,9 @@ use crate::{
     encode::Additive,
     error::ChurnError,
     features::Feature,
+    metrics::{self, Metrics},
     special::sigmoid,
+    table::Table,
     words::{Lang, Words},
 };
 use serde::{Deserialize, Serialize};
@@ -194,6 +196,39 @@ impl Model {
                 self.platt.log_odds(additive.base)
             }
         }
+    }
+
+    /// Judges the model on a table that it was not trained on; the table needs the target's column.
+    ///
+    /// # Errors
+    /// When a column is missing or a cell cannot be read, and [`ChurnError::OneClass`] when the table's known
+    /// answers are all the same.
+    pub fn judge(&self, table: &Table, replicates: usize, seed: u64) -> Result<Metrics, ChurnError> {
+        let plan = &self.card.plan;
+        let target = table.column(&plan.target)?;
+        let columns = self.features.iter().map(|f| table.column(&f.name)).collect::<Result<Vec<_>, _>>()?;
+        let (mut y, mut predicted) = (Vec::new(), Vec::new());
+        let mut values = Vec::new();
+        for row in 0..table.rows() {
+            let Some(answer) = target.cell(row) else { continue };
+            values.clear();
+            for (feature, column) in self.features.iter().zip(&columns) {
+                values.push(feature.read(column.cell(row))?);
+            }
+            y.push(f64::from(u8::from(answer == plan.positive)));
+            predicted.push(self.score_values(&values).probability);
+        }
+        metrics::judge(&y, &[predicted], 0, self.threshold, replicates, seed).ok_or_else(|| {
+            ChurnError::OneClass {
+                column: plan.target.clone(),
+                value: if y.contains(&1.0) {
+                    plan.positive.clone()
+                } else {
+                    format!("not {}", plan.positive)
+                },
+                rows: y.len(),
+            }
+        })
     }
 
     /// What should be said beside a score: values outside the range seen in training, categories never seen.

@@ -151,16 +151,46 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
         });
     }
     let folds = folds::folds_possible(yes, no, options.folds).max(2);
+    let width = Encoder::learn(&data, &all, false).width();
+    let mut notes = Vec::new();
+    if width > columns_affordable(all.len()) && options.penalty != Penalty::None {
+        let kept = columns_affordable(all.len());
+        notes.push(Words::new(
+            format!(
+                "{width} columns are too many for {} rows: the {kept} strongest alone are learnt from",
+                all.len()
+            ),
+            format!(
+                "{width} colonnes, c'est trop pour {} lignes : on apprend des {kept} plus fortes isolément",
+                all.len()
+            ),
+        ));
+    }
     let mut candidates = vec![false];
-    if options.splines
-        && Encoder::learn(&data, &all, true).width() > Encoder::learn(&data, &all, false).width()
-    {
-        candidates.push(true);
+    let mut widest = width;
+    if options.splines && width <= columns_affordable(all.len()) {
+        let bent = Encoder::learn(&data, &all, true).width();
+        if bent > width {
+            candidates.push(true);
+            widest = bent;
+        }
+    }
+    let repeats = affordable_repeats(options, all.len(), widest, folds, candidates.len());
+    if repeats < options.repeats {
+        notes.push(Words::new(
+            format!(
+                "judged on {repeats} instead of {} repeats of the folds, for the table's size",
+                options.repeats
+            ),
+            format!(
+                "jugé sur {repeats} répétition(s) des plis au lieu de {}, vu la taille de la table",
+                options.repeats
+            ),
+        ));
     }
 
-    let outer: Vec<Vec<Split>> = (0..options.repeats)
-        .map(|repeat| split(&data, &all, folds, seed_for(options.seed, 1, repeat)))
-        .collect();
+    let outer: Vec<Vec<Split>> =
+        (0..repeats).map(|repeat| split(&data, &all, folds, seed_for(options.seed, 1, repeat))).collect();
     let mut judged: Vec<Vec<Vec<f64>>> = Vec::new();
     let penalties: &[f64] = match &options.penalty {
         Penalty::CrossValidated => &PENALTIES,
@@ -185,6 +215,7 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
         rows: data.rows(),
         positives: data.y.iter().filter(|y| **y > 0.5).count(),
         chosen: chosen_words(splines, &tried, fitted.penalty),
+        notes,
         penalty: fitted.penalty,
         candidates: tried,
         constant: constant(&fitted.additive),
@@ -201,6 +232,29 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
         id: String::new(),
     };
     Ok(model.seal()?)
+}
+
+/// How many design columns the rows can carry: one per ten rows, between 20 and 200.
+fn columns_affordable(rows: usize) -> usize {
+    (rows / 10).clamp(20, 200)
+}
+
+/// Multiplications that judging a model may take; some ten seconds of one core.
+const WORK: f64 = 2e10;
+
+/// The repeats asked for, or as many as [`WORK`] allows, at least one (none where none was asked for).
+fn affordable_repeats(
+    options: &FitOptions,
+    rows: usize,
+    width: usize,
+    folds: usize,
+    candidates: usize,
+) -> usize {
+    let p = width.min(columns_affordable(rows)) as f64;
+    let per_step = rows as f64 * (0.5 * p * p + 4.0 * p + 20.0);
+    let fits = folds as f64 * folds as f64 * PENALTIES.len() as f64 * candidates as f64;
+    let per_repeat = 5.0 * fits * per_step;
+    options.repeats.min(((WORK / per_repeat) as usize).max(1))
 }
 
 /// A seed of its own for each purpose, so that one more repeat does not change the others.
@@ -254,7 +308,16 @@ pub(crate) fn fit_rows(
     seed: u64,
 ) -> Result<Fitted, ChurnError> {
     let Recipe { splines, folds, penalties, calibrate } = recipe;
-    let encoder = Encoder::learn(data, rows, splines);
+    let mut encoder = Encoder::learn(data, rows, splines);
+    if penalties != [0.0] {
+        encoder.keep_strongest(data, rows, columns_affordable(rows.len()));
+    } else if encoder.width() >= rows.len() {
+        return Err(ChurnError::TooFewRows {
+            what: format!("{} columns and no penalty (use the cross-validated penalty)", encoder.width()),
+            found: rows.len(),
+            needed: encoder.width() + 1,
+        });
+    }
     let x = encoder.design(data);
     let no_fit = |why| no_fit_error(data, &encoder, why);
     let (mut index, mut platt) = (0, Platt::NONE);

@@ -4,5 +4,6 @@
 mod acceptance;
 mod assignment;
 mod data;
+mod edges;
 mod effects;
 mod properties;
