@@ -1,0 +1,282 @@
+//! Where a topology begins: sources, stores, and `build()`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::operators::source::Source;
+use super::operators::table::TableSource;
+use super::options::{Consumed, Key, Store, Value};
+use super::stores::{StoreBuilder, key_value_def};
+use super::stream::KStream;
+use super::table::KTable;
+use crate::error::TopologyError;
+use crate::processor::Node;
+use crate::serde::{Missing, Serde, SerdeRef};
+use crate::topology::{Graph, NodeId, NodeKind, RepartitionDef, TopicName, Topology};
+
+pub(crate) type GraphRef = Rc<RefCell<Graph>>;
+
+/// One topic's name or several.
+pub trait Topics {
+    /// The names.
+    fn names(self) -> Vec<String>;
+}
+
+impl Topics for &str {
+    fn names(self) -> Vec<String> {
+        vec![self.to_owned()]
+    }
+}
+impl Topics for String {
+    fn names(self) -> Vec<String> {
+        vec![self]
+    }
+}
+impl Topics for &String {
+    fn names(self) -> Vec<String> {
+        vec![self.clone()]
+    }
+}
+impl<S: AsRef<str>> Topics for Vec<S> {
+    fn names(self) -> Vec<String> {
+        self.iter().map(|name| name.as_ref().to_owned()).collect()
+    }
+}
+impl<S: AsRef<str>, const N: usize> Topics for [S; N] {
+    fn names(self) -> Vec<String> {
+        self.iter().map(|name| name.as_ref().to_owned()).collect()
+    }
+}
+
+/// Collects the nodes of a topology. The handles that it gives out (streams, tables) belong to it.
+///
+/// ```
+/// use vigie_streams::{Consumed, Produced, StreamsBuilder};
+/// let mut builder = StreamsBuilder::new();
+/// builder
+///     .stream("words", Consumed::<Option<String>, String>::default())
+///     .map_values(|word| word.to_uppercase())
+///     .to("shouts", Produced::default());
+/// let topology = builder.build()?;
+/// # Ok::<(), vigie_streams::TopologyError>(())
+/// ```
+#[derive(Default)]
+pub struct StreamsBuilder {
+    pub(crate) graph: GraphRef,
+}
+
+impl StreamsBuilder {
+    /// An empty topology.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The serde of a type, wherever none is given. Strings, numbers, bytes, `Option`s of these and `()` have one already.
+    pub fn register_serde<T: 'static>(&mut self, serde: impl Serde<T> + 'static) {
+        self.graph.borrow_mut().serdes.register::<T>(Arc::new(serde));
+    }
+
+    /// The records of one topic or of several.
+    pub fn stream<K: Value, V: Value>(
+        &mut self,
+        topics: impl Topics,
+        consumed: Consumed<K, V>,
+    ) -> KStream<K, V> {
+        let topics = topics.names().into_iter().map(|name| TopicName::External(name.into())).collect();
+        source(&self.graph, topics, consumed)
+    }
+
+    /// The records of a topic as rows of a table: the last value of each key; null removes it. Kept in a store if it is named
+    /// or if an operator behind it needs it.
+    pub fn table<K: Key, V: Value>(
+        &mut self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+        store: Store<K, V>,
+    ) -> KTable<K, V> {
+        let name = match &store.name {
+            Some(name) => Arc::clone(name),
+            None => self.graph.borrow_mut().generate(&format!("{topic}-STATE-STORE-")),
+        };
+        let table_name = consumed.name.clone();
+        let mut consumed = consumed;
+        consumed.name = consumed.name.map(|name| format!("{name}-source").into());
+        let rows = source(&self.graph, vec![TopicName::External(topic.into())], consumed);
+        rows.make_table(table_name, "KTABLE-SOURCE-", name, store)
+    }
+
+    /// A store for processors, connected to those that name it.
+    pub fn add_state_store(&mut self, store: StoreBuilder) -> &mut Self {
+        let def = store.into_def(&self.graph);
+        self.graph.borrow_mut().add_store(def);
+        self
+    }
+
+    /// Checks the topology; the error names the node.
+    pub fn build(self) -> Result<Topology, TopologyError> {
+        self.graph.take().check()
+    }
+}
+
+/// The serde given, or the one of the type; if there is neither, `build()` will say so.
+pub(crate) fn serde_or_error<T: 'static>(
+    graph: &GraphRef,
+    given: Option<SerdeRef<T>>,
+    node: &str,
+    what: &'static str,
+) -> SerdeRef<T> {
+    let mut graph = graph.borrow_mut();
+    given.or_else(|| graph.serdes.get::<T>()).unwrap_or_else(|| {
+        graph.errors.push(TopologyError::MissingSerde {
+            node: node.to_owned(),
+            what,
+            type_name: std::any::type_name::<T>(),
+        });
+        Arc::new(Missing)
+    })
+}
+
+pub(crate) fn source<K: Value, V: Value>(
+    graph: &GraphRef,
+    topics: Vec<TopicName>,
+    consumed: Consumed<K, V>,
+) -> KStream<K, V> {
+    let name = graph.borrow_mut().name(consumed.name, "KSTREAM-SOURCE-");
+    let key = serde_or_error(graph, consumed.key, &name, "key");
+    let value = serde_or_error(graph, consumed.value, &name, "value");
+    let node = add_source(graph, name, topics, Arc::clone(&key), Arc::clone(&value), consumed.timestamp);
+    KStream::new(graph, node, Some(key), Some(value), false)
+}
+
+pub(crate) fn add_source<K: Value, V: Value>(
+    graph: &GraphRef,
+    name: Arc<str>,
+    topics: Vec<TopicName>,
+    key: SerdeRef<K>,
+    value: SerdeRef<V>,
+    timestamp: Option<super::options::TimestampOf<K, V>>,
+) -> NodeId {
+    let node_name = Arc::clone(&name);
+    let factory = Arc::new(move |wiring: &mut crate::processor::Wiring<'_>| {
+        Box::new(Source {
+            name: Arc::clone(&node_name),
+            key: Arc::clone(&key),
+            value: Arc::clone(&value),
+            timestamp: timestamp.clone(),
+            out: wiring.out(),
+        }) as Box<dyn crate::processor::SourceNode>
+    });
+    graph.borrow_mut().add(name, NodeKind::Source { topics, factory }, &[], Vec::new())
+}
+
+impl<K: Key, V: Value> KStream<K, V> {
+    /// Adds the node that keeps rows; real only if the store was asked for or becomes needed.
+    pub(crate) fn make_table(
+        &self,
+        name: Option<Arc<str>>,
+        prefix: &str,
+        store_name: Arc<str>,
+        store: Store<K, V>,
+    ) -> KTable<K, V> {
+        let name = self.graph.borrow_mut().name(name, prefix);
+        let key = serde_or_error(&self.graph, store.key.or_else(|| self.key.clone()), &name, "key");
+        let value = serde_or_error(&self.graph, store.value.or_else(|| self.value.clone()), &name, "value");
+        let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+        let key_of_node = Arc::clone(&key);
+        let node = self.graph.borrow_mut().add_processor(name, &[self.node], Vec::new(), move |wiring| {
+            Node::boxed(TableSource::<K, V> {
+                key: Arc::clone(&key_of_node),
+                store: wiring.find_store(&store_name),
+                send_old: wiring.send_old,
+                out: wiring.out(),
+            })
+        });
+        let mut graph = self.graph.borrow_mut();
+        let keep = store.settings.given || prefix != "KTABLE-SOURCE-";
+        let store_name = Arc::clone(&def.name);
+        graph.lazy_stores.insert(node, def);
+        if keep {
+            graph.materialize(node);
+        }
+        drop(graph);
+        KTable::new(&self.graph, node, Some(key), Some(value), Some(store_name))
+    }
+}
+
+/// Sends a stream through an internal topic, so that records of one key meet in one task. Names and numbers are Kafka Streams'.
+pub(crate) struct Repartition<K, V> {
+    pub prefix: Arc<str>,
+    pub key: SerdeRef<K>,
+    pub value: SerdeRef<V>,
+    pub drop_null_keys: bool,
+    pub partitions: Option<u32>,
+    pub partitioner: Option<super::options::Partitioner<K, V>>,
+}
+
+impl<K: Value, V: Value> Repartition<K, V> {
+    pub(crate) fn of(prefix: Arc<str>, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
+        Self { prefix, key, value, drop_null_keys: true, partitions: None, partitioner: None }
+    }
+
+    pub(crate) fn add(self, graph: &GraphRef, parent: NodeId) -> KStream<K, V> {
+        use super::operators::sink::{Sink, Target};
+        use super::operators::stateless::NotNullKey;
+        let topic: Arc<str> = match self.prefix.strip_suffix("-repartition") {
+            Some(_) => Arc::clone(&self.prefix),
+            None => format!("{}-repartition", self.prefix).into(),
+        };
+        let (sink_name, filter_name, source_name) = {
+            let mut graph = graph.borrow_mut();
+            // The numbers are used up in any case, as in Kafka Streams.
+            let generated = (
+                graph.generate("KSTREAM-SINK-"),
+                graph.generate("KSTREAM-FILTER-"),
+                graph.generate("KSTREAM-SOURCE-"),
+            );
+            if is_generated(&self.prefix) {
+                generated
+            } else {
+                (
+                    format!("{topic}-sink").into(),
+                    format!("{topic}-filter").into(),
+                    format!("{topic}-source").into(),
+                )
+            }
+        };
+        let mut last = parent;
+        if self.drop_null_keys {
+            let key = Arc::clone(&self.key);
+            last = graph.borrow_mut().add_processor(filter_name, &[parent], Vec::new(), move |wiring| {
+                Node::boxed(NotNullKey::<K, V> { key: Arc::clone(&key), out: wiring.out() })
+            });
+        }
+        let name = TopicName::Internal(Arc::clone(&topic));
+        let (key, value, partitioner) = (Arc::clone(&self.key), Arc::clone(&self.value), self.partitioner);
+        let (node_name, target) = (Arc::clone(&sink_name), name.clone());
+        let factory = Arc::new(move |wiring: &mut crate::processor::Wiring<'_>| {
+            let target = target.resolve(wiring.application_id);
+            Node::boxed(Sink::<K, V> {
+                name: Arc::clone(&node_name),
+                target: Target::Fixed(wiring.outputs.index(&target)),
+                key: Arc::clone(&key),
+                value: Arc::clone(&value),
+                partitioner: partitioner.clone(),
+            })
+        });
+        {
+            let mut graph = graph.borrow_mut();
+            graph.add(sink_name, NodeKind::Sink { topic: Some(name.clone()), factory }, &[last], Vec::new());
+            graph.repartitions.push(RepartitionDef { name: topic, partitions: self.partitions });
+        }
+        let node =
+            add_source(graph, source_name, vec![name], Arc::clone(&self.key), Arc::clone(&self.value), None);
+        KStream::new(graph, node, Some(self.key), Some(self.value), false)
+    }
+}
+
+/// Whether a name was made by [`Graph::generate`] for a stream.
+fn is_generated(name: &str) -> bool {
+    let number = name.rsplit('-').next().unwrap_or_default();
+    name.starts_with("KSTREAM") && number.len() == 10 && number.bytes().all(|b| b.is_ascii_digit())
+}

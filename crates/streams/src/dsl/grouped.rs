@@ -1,0 +1,158 @@
+//! `KGroupedStream`: a stream on its way to an aggregate.
+
+use std::sync::Arc;
+
+use super::builder::serde_or_error;
+use super::operators::aggregate::{Aggregate, Fold};
+use super::options::{Grouped, Key, Store, Value};
+use super::stores::key_value_def;
+use super::stream::KStream;
+use super::table::KTable;
+use super::windowed::TimeWindowedKStream;
+use super::windows::TimeWindows;
+use crate::processor::Node;
+use crate::serde::SerdeRef;
+
+/// A stream grouped by key. Records with a null key or a null value are skipped and counted.
+pub struct KGroupedStream<K, V> {
+    pub(crate) stream: KStream<K, V>,
+    pub(crate) grouped: Grouped<K, V>,
+}
+
+pub(crate) const AGGREGATE: &str = "KSTREAM-AGGREGATE-";
+pub(crate) const REDUCE: &str = "KSTREAM-REDUCE-";
+
+impl<K: Key, V: Value> KGroupedStream<K, V> {
+    pub(crate) fn new(stream: KStream<K, V>, grouped: Grouped<K, V>) -> Self {
+        Self { stream, grouped }
+    }
+
+    /// Names the node that the next call adds.
+    pub fn named(mut self, name: &str) -> Self {
+        self.stream.next_name = Some(name.into());
+        self
+    }
+
+    /// How many records each key has.
+    ///
+    /// ```
+    /// # use vigie_streams::{Consumed, Produced, Store, StreamsBuilder};
+    /// # let mut builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("words", Consumed::<Option<String>, String>::default())
+    ///     .group_by(|_, word| word.clone())
+    ///     .count(Store::named("counts"))
+    ///     .to_stream()
+    ///     .to("counts", Produced::default());
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn count(&self, store: Store<K, i64>) -> KTable<K, i64> {
+        self.fold(AGGREGATE, store, Arc::new(|_, _, before| Some(before.unwrap_or(0) + 1)))
+    }
+
+    /// Combines the values of each key, two at a time.
+    pub fn reduce(
+        &self,
+        reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
+        store: Store<K, V>,
+    ) -> KTable<K, V> {
+        let store = self.inherit_value(store);
+        self.fold(
+            REDUCE,
+            store,
+            Arc::new(move |_, value, before| {
+                Some(match before {
+                    Some(before) => reducer(before, value),
+                    None => value,
+                })
+            }),
+        )
+    }
+
+    /// Folds the values of each key into an aggregate that begins with `initial`. An aggregator that returns `None`
+    /// (its result may be `A` or `Option<A>`) removes the aggregate.
+    pub fn aggregate<A: Value, R: Into<Option<A>>>(
+        &self,
+        initial: impl Fn() -> A + Send + Sync + 'static,
+        aggregator: impl Fn(&K, &V, A) -> R + Send + Sync + 'static,
+        store: Store<K, A>,
+    ) -> KTable<K, A> {
+        let fold = move |key: &K, value: V, before: Option<A>| {
+            aggregator(key, &value, before.unwrap_or_else(&initial)).into()
+        };
+        self.fold(AGGREGATE, store, Arc::new(fold))
+    }
+
+    /// Groups by tumbling or hopping windows of event time too.
+    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<K, V> {
+        TimeWindowedKStream {
+            stream: self.stream.clone(),
+            grouped: Grouped {
+                key: self.grouped.key.clone(),
+                value: self.grouped.value.clone(),
+                name: self.grouped.name.clone(),
+            },
+            windows,
+        }
+    }
+
+    fn inherit_value(&self, mut store: Store<K, V>) -> Store<K, V> {
+        store.value =
+            store.value.or_else(|| self.grouped.value.clone()).or_else(|| self.stream.value.clone());
+        store
+    }
+
+    fn fold<A: Value>(&self, prefix: &str, store: Store<K, A>, fold: Fold<K, V, A>) -> KTable<K, A> {
+        let prepared = prepare(&self.stream, &self.grouped, prefix, &store);
+        let value = serde_or_error(&self.stream.graph, store.value, &prepared.name, "aggregate");
+        let Prepared { name, store_name, key, source } = prepared;
+        let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+        let graph = &self.stream.graph;
+        graph.borrow_mut().add_store(def);
+        let (key_of_node, store_of_node) = (Arc::clone(&key), Arc::clone(&store_name));
+        let stores = vec![Arc::clone(&store_name)];
+        let node = graph.borrow_mut().add_processor(name, &[source.node], stores, move |wiring| {
+            Node::boxed(Aggregate::<K, V, A> {
+                fold: Arc::clone(&fold),
+                key: Arc::clone(&key_of_node),
+                store: wiring.store(&store_of_node),
+                send_old: wiring.send_old,
+                out: wiring.out(),
+            })
+        });
+        KTable::new(graph, node, Some(key), Some(value), Some(store_name))
+    }
+}
+
+/// What every aggregate needs, named and numbered in Kafka Streams' order.
+pub(crate) struct Prepared<K, V> {
+    pub name: Arc<str>,
+    pub store_name: Arc<str>,
+    pub key: SerdeRef<K>,
+    /// The stream, repartitioned if need be.
+    pub source: KStream<K, V>,
+}
+
+pub(crate) fn prepare<K: Key, V: Value, A>(
+    stream: &KStream<K, V>,
+    grouped: &Grouped<K, V>,
+    prefix: &str,
+    store: &Store<K, A>,
+) -> Prepared<K, V> {
+    let (store_name, name) = {
+        let mut graph = stream.graph.borrow_mut();
+        let store_name = match &store.name {
+            Some(name) => Arc::clone(name),
+            None => graph.generate(&format!("{prefix}STATE-STORE-")),
+        };
+        (store_name, graph.name(stream.next_name.clone(), prefix))
+    };
+    let given = grouped.key.clone().or_else(|| store.key.clone()).or_else(|| stream.key.clone());
+    let key = serde_or_error(&stream.graph, given, &name, "key");
+    let topic = grouped.name.clone().unwrap_or_else(|| Arc::clone(&store_name));
+    let source = stream.repartition_if_needed(&topic, &key, || {
+        let given = grouped.value.clone().or_else(|| stream.value.clone());
+        serde_or_error(&stream.graph, given, &name, "value")
+    });
+    Prepared { name, store_name, key, source }
+}

@@ -1,0 +1,30 @@
+//! What the DSL's nodes do with a record: one file for each kind.
+
+pub(crate) mod aggregate;
+pub(crate) mod branch;
+pub(crate) mod join_table;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod stateless;
+pub(crate) mod table;
+pub(crate) mod table_aggregate;
+pub(crate) mod user;
+pub(crate) mod window_aggregate;
+
+use std::any::Any;
+use std::hash::Hash;
+
+use crate::processor::Cx;
+use crate::state::TypedStore;
+
+/// A store of the task, by its index.
+#[inline]
+pub(crate) fn store<'c, Q, V>(cx: &'c mut Cx<'_>, index: usize) -> &'c mut TypedStore<Q, V>
+where
+    Q: Hash + Eq + Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    let store = cx.task.stores.get_mut(index).expect("stores are made before the nodes that use them");
+    let store: &mut dyn Any = store.as_mut();
+    store.downcast_mut().expect("the DSL wires stores of equal types")
+}

@@ -1,0 +1,113 @@
+//! Committed state in memory: rebuilt from the changelog at each start.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use vigie_log::PartitionId;
+
+use super::committed::{Backend, Committed, StoreBatch, StoreMark, Visit, Writes};
+use crate::error::StateError;
+
+#[derive(Default)]
+struct Content {
+    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    mark: Option<StoreMark>,
+}
+
+#[derive(Default)]
+struct MemoryStore(RwLock<Content>);
+
+impl MemoryStore {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Content> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn lock(&self) -> std::sync::RwLockWriteGuard<'_, Content> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a range holds nothing by its bounds alone; `BTreeMap::range` panics on some of these.
+pub(super) fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Included(a), Bound::Included(b)) => a > b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
+        _ => false,
+    }
+}
+
+impl Committed for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.read().entries.get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        reverse: bool,
+        visit: Visit<'_>,
+    ) -> Result<(), StateError> {
+        if is_empty_range(from, to) {
+            return Ok(());
+        }
+        let content = self.read();
+        let mut range = content.entries.range::<[u8], _>((from, to));
+        while let Some((key, value)) = if reverse { range.next_back() } else { range.next() } {
+            if visit(key, value) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn approximate_len(&self) -> u64 {
+        self.read().entries.len() as u64
+    }
+
+    fn mark(&self) -> Result<Option<StoreMark>, StateError> {
+        Ok(self.read().mark)
+    }
+
+    fn write(&self, batch: Writes) -> Result<(), StateError> {
+        let mut content = self.lock();
+        for (key, value) in batch.entries {
+            match value {
+                Some(value) => content.entries.insert(key, value),
+                None => content.entries.remove(&key),
+            };
+        }
+        if batch.mark.is_some() {
+            content.mark = batch.mark;
+        }
+        Ok(())
+    }
+
+    fn wipe(&self) -> Result<(), StateError> {
+        *self.lock() = Content::default();
+        Ok(())
+    }
+
+    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<(), StateError> {
+        let mut content = self.lock();
+        let keep = content.entries.split_off(from);
+        let mut removed = keep;
+        let mut behind = removed.split_off(to);
+        content.entries.append(&mut behind);
+        Ok(())
+    }
+}
+
+/// Stores in memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryBackend;
+
+impl Backend for MemoryBackend {
+    fn open(&self, _: &str, _: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
+        Ok(Arc::new(MemoryStore::default()))
+    }
+
+    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
+        batch.stores.into_iter().try_for_each(|(store, writes)| store.write(writes))
+    }
+}

@@ -1,0 +1,75 @@
+//! Local state: typed caches in front of bytes, in memory or on disk.
+//!
+//! ```text
+//! operator ──▶ TypedStore: typed cache (dirty entries) ─flush─▶ overlay (bytes, uncommitted) ─commit─▶ Committed (bytes)
+//!                                                        └────▶ changelog batch
+//! ```
+//! Invariants:
+//! - nothing uncommitted ever reaches the committed store: a crash or an abort drops cache and overlay;
+//! - every key in the overlay is in the cache too, until the next commit;
+//! - values and the changelog's position reach the committed store in one atomic batch;
+//! - readers from other threads see committed state only.
+
+mod committed;
+mod format;
+mod key_value;
+mod memory;
+mod persistent;
+mod query;
+mod scan;
+mod session;
+mod typed;
+mod window;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
+
+pub(crate) use committed::{Backend, Committed, StoreBatch, StoreMark};
+pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
+pub use format::{SessionKey, WindowKey};
+pub use key_value::KeyValueStore;
+pub(crate) use memory::MemoryBackend;
+pub(crate) use persistent::PersistentBackend;
+pub use query::{ReadOnlyStore, ReadOnlyWindowStore};
+pub(crate) use query::{StoreRegistry, StoreTypes};
+pub use session::SessionStore;
+pub(crate) use typed::{Retention, TypedStore};
+pub use window::WindowStore;
+
+use crate::error::StateError;
+
+/// A store of a task, without its types.
+pub(crate) trait AnyStore: Any + Send {
+    fn name(&self) -> &Arc<str>;
+    /// Whether its changes go to a changelog.
+    fn logged(&self) -> bool;
+    /// Moves dirty entries to the overlay and, if there is one, to the changelog.
+    fn flush(&mut self, changelog: Option<&mut BatchBuilder>) -> Result<(), StateError>;
+    /// Whether anything changed since the last commit.
+    fn is_dirty(&self) -> bool;
+    /// Uncommitted entries, for limits.
+    fn uncommitted(&self) -> usize;
+    /// Adds the overlay to a batch of the committed store.
+    fn stage(&mut self, batch: &mut StoreBatch, mark: Option<i64>) -> Result<(), StateError>;
+    /// After the batch was written: forgets the overlay, keeps within `cache_entries`.
+    fn committed(&mut self, cache_entries: usize);
+    /// Forgets all that is uncommitted.
+    fn abort(&mut self);
+    /// Applies changelog records to the committed store. `position` is the offset behind the last of them.
+    fn restore(&mut self, batches: &[RecordBatch], position: i64) -> Result<u64, StateError>;
+    /// What the committed store knows of its changelog.
+    fn mark(&self) -> Result<Option<StoreMark>, StateError>;
+    /// Empties the committed store.
+    fn wipe(&mut self) -> Result<(), StateError>;
+    /// The committed store, for readers.
+    fn reader(&self) -> Arc<dyn Committed>;
+    /// Entries, about.
+    fn approximate_len(&self) -> u64;
+    /// The largest timestamp put.
+    fn observed_time(&self) -> Timestamp;
+}
+
+/// A value with the timestamp of the record that made it, as bytes: `timestamp (8, big endian) | value`.
+pub(crate) const TIMESTAMP_BYTES: usize = 8;

@@ -1,0 +1,98 @@
+//! The session store as a processor sees it.
+
+use std::hash::Hash;
+use std::ops::Bound;
+
+use vigie_log::Timestamp;
+
+use super::{SessionKey, TypedStore};
+use crate::error::StateError;
+use crate::state::format::ordered;
+
+/// Values by key and session, kept for the store's retention.
+pub struct SessionStore<'s, K, V> {
+    store: &'s mut TypedStore<SessionKey<K>, V>,
+    at: Timestamp,
+}
+
+impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> SessionStore<'s, K, V> {
+    pub(crate) fn new(store: &'s mut TypedStore<SessionKey<K>, V>, at: Timestamp) -> Self {
+        Self { store, at }
+    }
+
+    /// The value of one session.
+    pub fn get(&mut self, session: &SessionKey<K>) -> Result<Option<V>, StateError> {
+        if self.store.expired(session.end) {
+            return Ok(None);
+        }
+        Ok(self.store.get(session)?.map(|(value, _)| value.clone()))
+    }
+
+    /// Puts a session's value; `None` removes it. Returns whether the session is still kept; if not, nothing is put.
+    pub fn put(&mut self, session: SessionKey<K>, value: impl Into<Option<V>>) -> Result<bool, StateError> {
+        if self.store.expired(session.end) {
+            return Ok(false);
+        }
+        self.store.put(&session, value.into(), self.at)?;
+        Ok(true)
+    }
+
+    /// The sessions of a key that end at or after `earliest_end` and start at or before `latest_start`, in order of their ends.
+    pub fn find(
+        &mut self,
+        key: &K,
+        earliest_end: Timestamp,
+        latest_start: Timestamp,
+    ) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+        find_sessions(self.store, key, earliest_end, latest_start)
+    }
+
+    /// All sessions that are kept: by segment, then key, then end.
+    pub fn all(
+        &mut self,
+    ) -> Result<impl Iterator<Item = Result<(SessionKey<K>, V), StateError>> + '_, StateError> {
+        let live = self.store.retention.map_or(Timestamp::MIN, |r| r.live_from(self.store.observed()));
+        let scan = self.store.scan(Bound::Unbounded, Bound::Unbounded, false)?;
+        Ok(scan.filter_map(move |entry| match entry {
+            Ok((session, value, _)) => (session.end >= live).then_some(Ok((session, value))),
+            Err(error) => Some(Err(error)),
+        }))
+    }
+}
+
+pub(crate) fn find_sessions<K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static>(
+    store: &mut TypedStore<SessionKey<K>, V>,
+    key: &K,
+    earliest_end: Timestamp,
+    latest_start: Timestamp,
+) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+    let Some(retention) = store.retention else { return Ok(Vec::new()) };
+    let from = earliest_end.max(retention.live_from(store.observed()));
+    let mut local = Vec::new();
+    let probe = SessionKey { key: key.clone(), start: 0, end: from };
+    store
+        .keys
+        .local(&probe, &mut local)
+        .map_err(|source| StateError::Encode { store: store.name.to_string(), source })?;
+    let key_bytes = local.get(8..local.len().saturating_sub(16)).unwrap_or_default().to_vec();
+    let mut found = Vec::new();
+    let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
+    // A session ends no later than the largest timestamp seen.
+    for s in segment(from)..=segment(store.observed().max(from)) {
+        let bound = |end: Timestamp, start: Timestamp| {
+            let mut bytes = ordered(s).to_vec();
+            bytes.extend_from_slice(&key_bytes);
+            bytes.extend_from_slice(&ordered(end));
+            bytes.extend_from_slice(&ordered(start));
+            bytes
+        };
+        let (low, high) = (bound(from, Timestamp::MIN), bound(Timestamp::MAX, latest_start));
+        for entry in store.scan(Bound::Included(low), Bound::Included(high), false)? {
+            let (session, value, _) = entry?;
+            if session.key == *key && session.end >= from && session.start <= latest_start {
+                found.push((session, value));
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,384 @@
+//! The typed cache in front of a committed store: a hot key is touched in memory and serialised once a commit.
+//!
+//! An entry is *fresh* when its value is newer than its bytes. Fresh entries become bytes at a scan (into the overlay) or at a
+//! commit (into the overlay's place in the batch, and into the changelog).
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
+
+use super::committed::{Committed, StoreBatch, StoreMark, Writes};
+use super::format::ordered;
+use super::scan::Scan;
+use super::{AnyStore, KeyFormat, TIMESTAMP_BYTES};
+use crate::error::StateError;
+use crate::serde::{SerdeError, SerdeRef};
+
+/// How long windows are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    pub retention_ms: i64,
+    pub segment_ms: i64,
+}
+
+impl Retention {
+    /// Kafka Streams' rule: half of the retention, at least a minute.
+    pub(crate) fn of(retention_ms: i64) -> Self {
+        Self { retention_ms, segment_ms: (retention_ms / 2).max(60_000) }
+    }
+
+    /// The first time that is still kept.
+    pub(crate) fn live_from(&self, observed: Timestamp) -> Timestamp {
+        observed.saturating_sub(self.retention_ms).saturating_add(1)
+    }
+
+    fn live_segment(&self, observed: Timestamp) -> i64 {
+        observed.saturating_sub(self.retention_ms).div_euclid(self.segment_ms)
+    }
+}
+
+struct Entry<V> {
+    value: Option<(V, Timestamp)>,
+    /// When the entry was last written, for tombstones too.
+    written: Timestamp,
+    fresh: bool,
+}
+
+/// Uncommitted bytes: local key to timestamp and value (with its timestamp before it).
+pub(crate) type Overlay = BTreeMap<Vec<u8>, (Timestamp, Option<Vec<u8>>)>;
+
+/// Keys and values of a store, with what reads and writes them.
+pub(crate) struct TypedStore<Q, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) keys: Arc<dyn KeyFormat<Q>>,
+    pub(crate) values: SerdeRef<V>,
+    pub(crate) retention: Option<Retention>,
+    cache: IndexMap<Q, Entry<V>, FxBuildHasher>,
+    /// Positions in the cache of the fresh entries.
+    fresh: Vec<usize>,
+    pub(super) overlay: Overlay,
+    /// What the next store batch will hold, after a flush.
+    staged: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) committed: Arc<dyn Committed>,
+    logged: bool,
+    observed: Timestamp,
+    committed_observed: Timestamp,
+    scratch: Vec<u8>,
+}
+
+impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStore<Q, V> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        keys: Arc<dyn KeyFormat<Q>>,
+        values: SerdeRef<V>,
+        retention: Option<Retention>,
+        logged: bool,
+        committed: Arc<dyn Committed>,
+    ) -> Result<Self, StateError> {
+        let observed = committed.mark()?.map_or(-1, |mark| mark.observed_time);
+        Ok(Self {
+            name,
+            keys,
+            values,
+            retention,
+            cache: IndexMap::default(),
+            fresh: Vec::new(),
+            overlay: Overlay::new(),
+            staged: Vec::new(),
+            committed,
+            logged,
+            observed,
+            committed_observed: observed,
+            scratch: Vec::new(),
+        })
+    }
+
+    fn encode_error(&self, source: SerdeError) -> StateError {
+        StateError::Encode { store: self.name.to_string(), source }
+    }
+
+    pub(super) fn decode_error(&self, source: SerdeError) -> StateError {
+        StateError::Decode { store: self.name.to_string(), source }
+    }
+
+    /// The largest timestamp put.
+    pub(crate) fn observed(&self) -> Timestamp {
+        self.observed
+    }
+
+    /// Whether an entry of this time has expired.
+    #[inline]
+    pub(crate) fn expired(&self, time: Timestamp) -> bool {
+        self.retention.is_some_and(|retention| time < retention.live_from(self.observed))
+    }
+
+    /// The position of a key in the cache, loaded from the committed store if need be. Valid until the next commit or abort.
+    #[inline]
+    pub(crate) fn slot(&mut self, key: &Q) -> Result<usize, StateError> {
+        match self.cache.get_index_of(key) {
+            Some(found) => Ok(found),
+            None => self.load(key),
+        }
+    }
+
+    #[cold]
+    fn load(&mut self, key: &Q) -> Result<usize, StateError> {
+        let mut local = std::mem::take(&mut self.scratch);
+        local.clear();
+        let encoded = self.keys.local(key, &mut local);
+        let found = match encoded {
+            Ok(()) => self.committed.get(&local),
+            Err(source) => Err(self.encode_error(source)),
+        };
+        self.scratch = local;
+        let value = match found? {
+            Some(bytes) => Some(decode_value(&*self.values, &bytes).map_err(|e| self.decode_error(e))?),
+            None => None,
+        };
+        let written = value.as_ref().map_or(-1, |(_, at)| *at);
+        let (index, _) = self.cache.insert_full(key.clone(), Entry { value, written, fresh: false });
+        Ok(index)
+    }
+
+    /// The value at a slot.
+    #[inline]
+    pub(crate) fn at(&self, slot: usize) -> Option<&(V, Timestamp)> {
+        self.cache.get_index(slot).and_then(|(_, entry)| entry.value.as_ref())
+    }
+
+    /// Takes the value out of a slot; [`set`](Self::set) must follow.
+    #[inline]
+    pub(crate) fn take(&mut self, slot: usize) -> Option<(V, Timestamp)> {
+        self.cache.get_index_mut(slot).and_then(|(_, entry)| entry.value.take())
+    }
+
+    /// Puts a value into a slot; `written` is the time of the change.
+    #[inline]
+    pub(crate) fn set(&mut self, slot: usize, value: Option<V>, written: Timestamp) {
+        self.observed = self.observed.max(written);
+        if let Some((key, entry)) = self.cache.get_index_mut(slot) {
+            if self.retention.is_some() {
+                self.observed = self.observed.max(self.keys.time(key).unwrap_or(-1));
+            }
+            entry.value = value.map(|value| (value, written));
+            entry.written = written;
+            if !entry.fresh {
+                entry.fresh = true;
+                self.fresh.push(slot);
+            }
+        }
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&mut self, key: &Q) -> Result<Option<&(V, Timestamp)>, StateError> {
+        let slot = self.slot(key)?;
+        Ok(self.at(slot))
+    }
+
+    /// Puts or, with `None`, removes a value.
+    pub(crate) fn put(&mut self, key: &Q, value: Option<V>, written: Timestamp) -> Result<(), StateError> {
+        let slot = self.slot(key)?;
+        self.set(slot, value, written);
+        Ok(())
+    }
+
+    /// Makes bytes of the fresh entries, so that a scan sees them.
+    pub(crate) fn spill(&mut self) -> Result<(), StateError> {
+        for slot in std::mem::take(&mut self.fresh) {
+            let Some((key, entry)) = self.cache.get_index_mut(slot) else { continue };
+            entry.fresh = false;
+            let mut local = Vec::with_capacity(32);
+            let encoded = self.keys.local(key, &mut local);
+            let value = encoded.and_then(|()| encode_value(&*self.values, entry.value.as_ref()));
+            let written = entry.written;
+            let value = value.map_err(|e| self.encode_error(e))?;
+            self.overlay.insert(local, (written, value));
+        }
+        Ok(())
+    }
+
+    /// Entries between two local keys, uncommitted ones included.
+    pub(crate) fn scan(
+        &mut self,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        reverse: bool,
+    ) -> Result<Scan<'_, Q, V>, StateError> {
+        self.spill()?;
+        Ok(Scan::over_store(self, from, to, reverse))
+    }
+
+    /// Removes what has expired, when at least one whole segment has.
+    fn expire(&mut self) -> Result<(), StateError> {
+        let Some(retention) = self.retention else { return Ok(()) };
+        let live = retention.live_segment(self.observed);
+        if self.committed_observed >= 0 && retention.live_segment(self.committed_observed) == live {
+            return Ok(());
+        }
+        let from = ordered(i64::MIN);
+        self.committed.remove_range(&from, &ordered(live))?;
+        let keys = &self.keys;
+        self.cache
+            .retain(|key, _| keys.time(key).is_none_or(|time| time.div_euclid(retention.segment_ms) >= live));
+        Ok(())
+    }
+}
+
+/// `timestamp | value`.
+pub(crate) fn encode_value<V>(
+    serde: &dyn crate::serde::Serde<V>,
+    value: Option<&(V, Timestamp)>,
+) -> Result<Option<Vec<u8>>, SerdeError> {
+    let Some((value, at)) = value else { return Ok(None) };
+    let mut bytes = Vec::with_capacity(TIMESTAMP_BYTES + 8);
+    bytes.extend_from_slice(&at.to_be_bytes());
+    serde.encode(value, &mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Reads what [`encode_value`] wrote.
+pub(crate) fn decode_value<V>(
+    serde: &dyn crate::serde::Serde<V>,
+    bytes: &[u8],
+) -> Result<(V, Timestamp), SerdeError> {
+    let (at, value) = bytes
+        .split_first_chunk::<TIMESTAMP_BYTES>()
+        .ok_or_else(|| SerdeError::new("a value with its timestamp", "found fewer than 8 bytes"))?;
+    Ok((serde.decode(value)?, Timestamp::from_be_bytes(*at)))
+}
+
+impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore for TypedStore<Q, V> {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn logged(&self) -> bool {
+        self.logged
+    }
+
+    fn is_dirty(&self) -> bool {
+        !self.fresh.is_empty() || !self.overlay.is_empty()
+    }
+
+    fn uncommitted(&self) -> usize {
+        self.fresh.len() + self.overlay.len()
+    }
+
+    fn flush(&mut self, mut changelog: Option<&mut BatchBuilder>) -> Result<(), StateError> {
+        let mut key_out = std::mem::take(&mut self.scratch);
+        let mut log = |key: &[u8], written: Timestamp, value: Option<&[u8]>, keys: &dyn KeyFormat<Q>| {
+            if let Some(changelog) = &mut changelog {
+                key_out.clear();
+                keys.to_changelog(key, &mut key_out);
+                let value = value.and_then(|value| value.get(TIMESTAMP_BYTES..));
+                changelog.push(written.max(0), Some(&key_out), value, &[]);
+            }
+        };
+        if self.overlay.is_empty() {
+            self.staged.reserve(self.fresh.len());
+            for slot in self.fresh.drain(..) {
+                let Some((key, entry)) = self.cache.get_index_mut(slot) else { continue };
+                entry.fresh = false;
+                let mut local = Vec::with_capacity(32);
+                let value = self
+                    .keys
+                    .local(key, &mut local)
+                    .and_then(|()| encode_value(&*self.values, entry.value.as_ref()))
+                    .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+                log(&local, entry.written, value.as_deref(), &*self.keys);
+                self.staged.push((local, value));
+            }
+        } else {
+            self.spill()?;
+            for (key, (written, value)) in std::mem::take(&mut self.overlay) {
+                log(&key, written, value.as_deref(), &*self.keys);
+                self.staged.push((key, value));
+            }
+        }
+        self.scratch = key_out;
+        Ok(())
+    }
+
+    fn stage(&mut self, batch: &mut StoreBatch, mark: Option<i64>) -> Result<(), StateError> {
+        let entries = std::mem::take(&mut self.staged);
+        let position = match mark {
+            Some(position) => Some(position),
+            None => self.committed.mark()?.map(|mark| mark.position),
+        };
+        let mark = StoreMark { position: position.unwrap_or(0), observed_time: self.observed };
+        batch.stores.push((Arc::clone(&self.committed), Writes { entries, mark: Some(mark) }));
+        Ok(())
+    }
+
+    fn committed(&mut self, cache_entries: usize) {
+        if let Err(error) = self.expire() {
+            // What could not be removed now is removed with the next segment; reads do not show it meanwhile.
+            tracing::warn!(store = %self.name, %error, "expired windows could not be removed");
+        }
+        self.committed_observed = self.observed;
+        if self.cache.len() > cache_entries {
+            self.cache.clear();
+            self.cache.shrink_to(cache_entries / 2);
+        }
+    }
+
+    fn abort(&mut self) {
+        self.cache.clear();
+        self.fresh.clear();
+        self.overlay.clear();
+        self.staged.clear();
+        self.observed = self.committed_observed;
+    }
+
+    fn restore(&mut self, batches: &[RecordBatch], position: i64) -> Result<u64, StateError> {
+        let mut writes = Writes::default();
+        let mut applied = 0;
+        for record in batches.iter().flat_map(RecordBatch::iter) {
+            let Some(key) = record.key else { continue };
+            let mut local = Vec::with_capacity(key.len() + 8);
+            self.keys.from_changelog(key, &mut local).map_err(|e| self.decode_error(e))?;
+            let value = record.value.map(|value| {
+                let mut bytes = Vec::with_capacity(TIMESTAMP_BYTES + value.len());
+                bytes.extend_from_slice(&record.timestamp.to_be_bytes());
+                bytes.extend_from_slice(value);
+                bytes
+            });
+            self.observed = self.observed.max(record.timestamp);
+            writes.entries.push((local, value));
+            applied += 1;
+        }
+        // Sorted, the database takes them faster; a stable sort keeps the last of a key last.
+        writes.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        writes.mark = Some(StoreMark { position, observed_time: self.observed });
+        self.committed.write(writes)?;
+        self.committed_observed = self.observed;
+        Ok(applied)
+    }
+
+    fn mark(&self) -> Result<Option<StoreMark>, StateError> {
+        self.committed.mark()
+    }
+
+    fn wipe(&mut self) -> Result<(), StateError> {
+        self.committed_observed = -1;
+        self.abort();
+        self.committed.wipe()
+    }
+
+    fn reader(&self) -> Arc<dyn Committed> {
+        Arc::clone(&self.committed)
+    }
+
+    fn approximate_len(&self) -> u64 {
+        self.committed.approximate_len()
+    }
+
+    fn observed_time(&self) -> Timestamp {
+        self.observed
+    }
+}

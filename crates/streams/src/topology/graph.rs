@@ -1,0 +1,228 @@
+//! The graph under construction: nodes, stores and topics, without types (each node's factory knows its own).
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::error::{StateError, TopologyError};
+use crate::processor::{AnyNode, SourceNode, Wiring};
+use crate::serde::SerdeRegistry;
+use crate::state::{AnyStore, Committed};
+
+pub(crate) type NodeId = usize;
+pub(crate) type NodeFactory = Arc<dyn Fn(&mut Wiring<'_>) -> Box<dyn AnyNode> + Send + Sync>;
+pub(crate) type SourceFactory = Arc<dyn Fn(&mut Wiring<'_>) -> Box<dyn SourceNode> + Send + Sync>;
+pub(crate) type StoreFactory =
+    Arc<dyn Fn(Arc<dyn Committed>) -> Result<Box<dyn AnyStore>, StateError> + Send + Sync>;
+
+/// A topic of the user's, or one of the engine's own, whose full name begins with the application's id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum TopicName {
+    External(Arc<str>),
+    Internal(Arc<str>),
+}
+
+impl TopicName {
+    /// As `describe()` shows it: without the application's id.
+    pub(crate) fn shown(&self) -> &Arc<str> {
+        match self {
+            Self::External(name) | Self::Internal(name) => name,
+        }
+    }
+
+    pub(crate) fn resolve(&self, application_id: &str) -> Arc<str> {
+        match self {
+            Self::External(name) => Arc::clone(name),
+            Self::Internal(name) => format!("{application_id}-{name}").into(),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum NodeKind {
+    Source {
+        topics: Vec<TopicName>,
+        factory: SourceFactory,
+    },
+    Processor {
+        factory: NodeFactory,
+    },
+    /// `topic` is `None` when it is chosen for each record.
+    Sink {
+        topic: Option<TopicName>,
+        factory: NodeFactory,
+    },
+}
+
+#[derive(Clone)]
+pub(crate) struct NodeDef {
+    pub name: Arc<str>,
+    pub kind: NodeKind,
+    pub parents: Vec<NodeId>,
+    pub children: Vec<NodeId>,
+    pub stores: Vec<Arc<str>>,
+    /// Whether a table's node sends the row before the change too.
+    pub send_old: bool,
+}
+
+/// A state store as the topology knows it.
+#[derive(Clone)]
+pub(crate) struct StoreDef {
+    pub name: Arc<str>,
+    pub persistent: bool,
+    pub logged: bool,
+    /// How long the changelog keeps windows; `None` for key-value stores, which are compacted only.
+    pub retention_ms: Option<i64>,
+    /// Additional settings of the changelog topic.
+    pub topic_config: BTreeMap<String, String>,
+    pub factory: StoreFactory,
+    /// The `StoreTypes` that readers downcast.
+    pub types: Arc<dyn Any + Send + Sync>,
+}
+
+/// An internal topic through which records are sent to the right partition.
+#[derive(Debug, Clone)]
+pub(crate) struct RepartitionDef {
+    pub name: Arc<str>,
+    /// As asked for; otherwise as many as the widest topic upstream.
+    pub partitions: Option<u32>,
+}
+
+#[derive(Default)]
+pub(crate) struct Graph {
+    pub nodes: Vec<NodeDef>,
+    pub stores: Vec<StoreDef>,
+    pub repartitions: Vec<RepartitionDef>,
+    /// Sources (by node) that must have equal numbers of partitions, with the node that needs it.
+    pub copartitioned: Vec<(NodeId, Vec<NodeId>)>,
+    pub errors: Vec<TopologyError>,
+    pub serdes: SerdeRegistry,
+    /// Stores of tables, made real only when somebody needs them.
+    pub lazy_stores: HashMap<NodeId, StoreDef>,
+    /// The table nodes that a table node without a store of its own takes its rows from.
+    pub table_parents: HashMap<NodeId, NodeId>,
+    counter: u32,
+}
+
+impl Graph {
+    /// The next number of Kafka Streams' generated names.
+    pub(crate) fn generate(&mut self, prefix: &str) -> Arc<str> {
+        let name = format!("{prefix}{:010}", self.counter);
+        self.counter += 1;
+        name.into()
+    }
+
+    /// The name given, or the next generated one. A name given does not use up a number, as in Kafka Streams.
+    pub(crate) fn name(&mut self, given: Option<Arc<str>>, prefix: &str) -> Arc<str> {
+        given.unwrap_or_else(|| self.generate(prefix))
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        name: Arc<str>,
+        kind: NodeKind,
+        parents: &[NodeId],
+        stores: Vec<Arc<str>>,
+    ) -> NodeId {
+        if self.nodes.iter().any(|node| node.name == name) {
+            self.errors.push(TopologyError::DuplicateName { kind: "node", name: name.to_string() });
+        }
+        if let Err(reason) = check_name(&name) {
+            self.errors.push(TopologyError::Invalid { node: name.to_string(), reason });
+        }
+        let id = self.nodes.len();
+        for parent in parents {
+            if let Some(parent) = self.nodes.get_mut(*parent) {
+                parent.children.push(id);
+            }
+        }
+        self.nodes.push(NodeDef {
+            name,
+            kind,
+            parents: parents.to_vec(),
+            children: Vec::new(),
+            stores,
+            send_old: false,
+        });
+        id
+    }
+
+    pub(crate) fn add_processor(
+        &mut self,
+        name: Arc<str>,
+        parents: &[NodeId],
+        stores: Vec<Arc<str>>,
+        factory: impl Fn(&mut Wiring<'_>) -> Box<dyn AnyNode> + Send + Sync + 'static,
+    ) -> NodeId {
+        self.add(name, NodeKind::Processor { factory: Arc::new(factory) }, parents, stores)
+    }
+
+    pub(crate) fn add_store(&mut self, store: StoreDef) {
+        if self.stores.iter().any(|held| held.name == store.name) {
+            self.errors
+                .push(TopologyError::DuplicateName { kind: "state store", name: store.name.to_string() });
+        }
+        if let Err(reason) = check_name(&store.name) {
+            self.errors.push(TopologyError::Invalid { node: store.name.to_string(), reason });
+        }
+        self.stores.push(store);
+    }
+
+    pub(crate) fn node_name(&self, id: NodeId) -> String {
+        self.nodes.get(id).map_or_else(String::new, |node| node.name.to_string())
+    }
+
+    /// Makes the store of a table real; does nothing if it is.
+    pub(crate) fn materialize(&mut self, node: NodeId) {
+        if let Some(store) = self.lazy_stores.remove(&node) {
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.stores.push(Arc::clone(&store.name));
+            }
+            self.add_store(store);
+        }
+    }
+
+    /// Makes a table's node send old rows; the tables it takes its rows from must too, up to one that has a store.
+    pub(crate) fn send_old(&mut self, node: NodeId) {
+        let mut current = Some(node);
+        while let Some(id) = current {
+            let Some(def) = self.nodes.get_mut(id) else { return };
+            def.send_old = true;
+            current = match self.table_parents.get(&id).copied() {
+                Some(parent) => Some(parent),
+                None => {
+                    self.materialize(id);
+                    None
+                }
+            };
+        }
+    }
+
+    /// The sources above a node, in its own sub-topology.
+    pub(crate) fn sources_above(&self, node: NodeId) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut open = vec![node];
+        let mut seen = vec![false; self.nodes.len()];
+        while let Some(id) = open.pop() {
+            let (Some(def), Some(mark)) = (self.nodes.get(id), seen.get_mut(id)) else { continue };
+            if std::mem::replace(mark, true) {
+                continue;
+            }
+            if matches!(def.kind, NodeKind::Source { .. }) {
+                found.push(id);
+            }
+            open.extend(&def.parents);
+        }
+        found.sort_unstable();
+        found
+    }
+}
+
+/// What topics' names allow, since topics are named after nodes and stores.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if name.is_empty() || name.len() > 200 || !legal {
+        return Err(format!("`{name}` is not a valid name: use 1 to 200 letters, digits, `.`, `_` or `-`"));
+    }
+    Ok(())
+}

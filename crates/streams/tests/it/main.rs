@@ -1,0 +1,4 @@
+//! Integration tests of `vigie-streams`.
+
+mod describe;
+mod page_count;
