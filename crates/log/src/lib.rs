@@ -15,6 +15,7 @@ mod batch;
 pub mod broker;
 mod clock;
 
+pub mod contract;
 pub mod coordinator;
 mod error;
 mod partitioner;
