@@ -189,13 +189,15 @@ impl Fitted {
         }
     }
 
-    fn value(&self, client: usize, manager: usize) -> f64 {
-        let fit = self.fit(client, manager);
+    fn bonus(&self, fit: Fit) -> f64 {
         let w = &self.weights;
-        let bonus = f64::from(u8::from(fit.near)) * w.location
-            + fit.skilled * w.skill
-            + f64::from(u8::from(fit.known)) * w.known;
-        self.gross.get(client).copied().unwrap_or_default() * (1.0 + bonus) - w.cost
+        let flag = |yes: bool| f64::from(u8::from(yes));
+        flag(fit.near) * w.location + fit.skilled * w.skill + flag(fit.known) * w.known
+    }
+
+    fn value(&self, client: usize, manager: usize) -> f64 {
+        let bonus = self.bonus(self.fit(client, manager));
+        self.gross.get(client).copied().unwrap_or_default() * (1.0 + bonus) - self.weights.cost
     }
 
     fn why(&self, client: usize, manager: usize) -> Words {
@@ -220,6 +222,44 @@ impl Fitted {
             return Words::new("has a free place", "a une place libre");
         }
         Words::new(en.join(", "), fr.join(", "))
+    }
+}
+
+/// The bonus of every pair but for who knows whom: customers with equal place and needs share one line, so that
+/// looking a pair up is one read. Customers are many, kinds of customers few.
+struct Bonus {
+    kind: Vec<usize>,
+    /// One line of managers per kind.
+    lines: Vec<f64>,
+    managers: usize,
+}
+
+impl Bonus {
+    fn new(fitted: &Fitted, clients: usize, managers: usize) -> Self {
+        let mut kinds: FxHashMap<(u32, u128), usize> = FxHashMap::default();
+        let mut bonus = Self { kind: Vec::with_capacity(clients), lines: Vec::new(), managers };
+        let places = fitted.client_location.iter().zip(&fitted.client_needs);
+        for (client, (place, needs)) in places.enumerate() {
+            let next = kinds.len();
+            let kind = *kinds.entry((*place, *needs)).or_insert(next);
+            if kind == next {
+                bonus.lines.extend((0..managers).map(|manager| {
+                    let fit = Fit { known: false, ..fitted.fit(client, manager) };
+                    fitted.bonus(fit)
+                }));
+            }
+            bonus.kind.push(kind);
+        }
+        bonus
+    }
+
+    fn value(&self, fitted: &Fitted, client: usize, manager: usize) -> f64 {
+        let kind = self.kind.get(client).copied().unwrap_or_default();
+        let mut bonus = self.lines.get(kind * self.managers + manager).copied().unwrap_or_default();
+        if fitted.known_by.get(client).copied() == Some(manager as u32) {
+            bonus += fitted.weights.known;
+        }
+        fitted.gross.get(client).copied().unwrap_or_default() * (1.0 + bonus) - fitted.weights.cost
     }
 }
 
@@ -255,7 +295,8 @@ pub fn propose(
     let chosen: Vec<&Client> = eligible.iter().filter_map(|i| clients.get(*i)).collect();
     let fitted = Fitted::new(&chosen, managers, weights)?;
     let capacities: Vec<usize> = managers.iter().map(|m| m.capacity).collect();
-    let assigned = transport::best(chosen.len(), &capacities, |c, m| fitted.value(c, m));
+    let bonus = Bonus::new(&fitted, chosen.len(), managers.len());
+    let assigned = transport::best(chosen.len(), &capacities, |c, m| bonus.value(&fitted, c, m));
     let mut pairs: Vec<Pair> = assigned
         .iter()
         .enumerate()

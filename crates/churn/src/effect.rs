@@ -6,7 +6,7 @@
 //! [`uplift`]). Where an interval holds zero, the report says "no measurable effect", and each verdict comes with
 //! the rule by which customers are then ranked. Nothing here proves a cause unless the action was given at random.
 
-mod uplift;
+pub mod uplift;
 
 use crate::{
     encode::Encoder,
@@ -17,6 +17,7 @@ use crate::{
     plan::{Plan, Role},
     special::{chi_square_tail, sigmoid},
     table::Table,
+    train::columns_affordable,
     words::{Lang, Words, signed},
 };
 use serde::{Deserialize, Serialize};
@@ -272,7 +273,9 @@ pub fn measure(table: &Table, plan: &Plan, options: &EffectOptions) -> Result<Ef
     let spread = 1.959_964 * (p1 * (1.0 - p1) / n1 + p0 * (1.0 - p0) / n0).sqrt();
     let difference = Interval { estimate: p1 - p0, low: p1 - p0 - spread, high: p1 - p0 + spread };
 
-    let covariates = Encoder::learn(&data, &rows, false).design(&data);
+    let mut encoder = Encoder::learn(&data, &rows, false);
+    encoder.keep_strongest(&data, &rows, columns_affordable(rows.len()));
+    let covariates = encoder.design(&data);
     // Two arms that a penalty cannot fit do not exist; the plain difference stands in all the same.
     let share = options.randomised_share.unwrap_or(n1 / (n1 + n0));
     let adjusted = adjusted(&data, &covariates, &rows, &group, share).unwrap_or(difference);

@@ -5,7 +5,10 @@
 //! that they hold both the luck of the rows and the luck of the folds.
 #![expect(clippy::indexing_slicing, reason = "dense kernels: indices run over sizes checked on entry")]
 
-use crate::special::{normal_cdf, normal_quantile};
+use crate::{
+    folds::Split,
+    special::{normal_cdf, normal_quantile},
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -109,8 +112,10 @@ pub struct Metrics {
     pub repeats: usize,
     /// Folds per repeat; 0 where a separate table was judged.
     pub folds: usize,
-    /// Probability that a leaver is ranked above a stayer.
+    /// Probability that a leaver is ranked above a stayer, within a fold (the usual mean over folds).
     pub auc: Interval,
+    /// Standard deviation of the folds' AUCs; 0 where a separate table was judged.
+    pub auc_between_folds: f64,
     /// Mean negative log-likelihood.
     pub log_loss: Interval,
     /// Mean squared error of the probability.
@@ -275,14 +280,17 @@ pub fn calibration_curve(y: &[f64], p: &[f64], bins: usize) -> Vec<CurveBin> {
         .collect()
 }
 
-/// Judges probabilities. `repeats` holds one prediction per row and repeat, each made without seeing the row.
+/// Judges probabilities. `repeats` holds one prediction per row and repeat, each made without seeing the row;
+/// `outer` the folds of each repeat, empty where the rows are a separate table.
+///
+/// The AUC is the mean of the folds' own: pooled over folds it would compare customers scored by different models.
 ///
 /// Returns `None` where there is no row, or the rows hold only one answer.
 #[must_use]
 pub fn judge(
     y: &[f64],
     repeats: &[Vec<f64>],
-    folds: usize,
+    outer: &[Vec<Split>],
     threshold: f64,
     replicates: usize,
     seed: u64,
@@ -317,8 +325,25 @@ pub fn judge(
         let estimate = if estimate.is_finite() { *estimate } else { 0.0 };
         Interval::bootstrap(estimate, sample)
     });
+    let by_fold: Vec<f64> = outer
+        .iter()
+        .zip(repeats)
+        .flat_map(|(splits, p)| splits.iter().map(move |split| (split, p)))
+        .filter_map(|(split, p)| {
+            let pick = |values: &[f64]| split.test.iter().map(|row| values[*row]).collect::<Vec<f64>>();
+            self::auc(&pick(y), &pick(p))
+        })
+        .collect();
     let mut next = || intervals.next().unwrap_or(Interval { estimate: 0.0, low: 0.0, high: 0.0 });
-    let (auc, log_loss, brier, average_precision) = (next(), next(), next(), next());
+    let (mut auc, log_loss, brier, average_precision) = (next(), next(), next(), next());
+    let mut auc_between_folds = 0.0;
+    if !by_fold.is_empty() {
+        let k = by_fold.len() as f64;
+        let mean = by_fold.iter().sum::<f64>() / k;
+        auc_between_folds = (by_fold.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / k).sqrt();
+        let shift = mean - auc.estimate;
+        auc = Interval { estimate: mean, low: (auc.low + shift).max(0.0), high: (auc.high + shift).min(1.0) };
+    }
     let (calibration_error, lift_top_decile, gain_top_decile) = (next(), next(), next());
     let (accuracy, precision, recall) = (next(), next(), next());
     let n = y.len() as f64;
@@ -331,8 +356,9 @@ pub fn judge(
         rows: y.len(),
         positives,
         repeats: repeats.len(),
-        folds,
+        folds: outer.first().map_or(0, Vec::len),
         auc,
+        auc_between_folds,
         log_loss,
         brier,
         average_precision,
@@ -369,7 +395,7 @@ mod tests {
         assert_eq!(auc(&[1.0, 1.0], &[0.1, 0.2]), None);
         let y = [0.0, 0.0, 1.0, 1.0];
         let p = [0.1, 0.4, 0.35, 0.8];
-        let metrics = judge(&y, &[p.to_vec()], 2, 0.3, 200, 1).unwrap();
+        let metrics = judge(&y, &[p.to_vec()], &[], 0.3, 200, 1).unwrap();
         // Precision 1 at recall 1/2, then 2/3 at recall 1.
         assert!((metrics.average_precision.estimate - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
         assert!((metrics.log_loss.estimate - log_loss(&y, &p)).abs() < 1e-12);
@@ -384,10 +410,10 @@ mod tests {
     fn lift_counts_ties_in_part_and_never_beats_the_best_possible() {
         let y: Vec<f64> = (0..100).map(|i| f64::from(u8::from(i < 20))).collect();
         let best: Vec<f64> = y.iter().map(|v| 0.1 + 0.8 * v).collect();
-        let metrics = judge(&y, &[best], 5, 0.5, 100, 1).unwrap();
+        let metrics = judge(&y, &[best], &[], 0.5, 100, 1).unwrap();
         assert!((metrics.lift_top_decile.estimate - 5.0).abs() < 1e-9);
         assert!((metrics.gain_top_decile.estimate - 0.5).abs() < 1e-9);
-        let flat = judge(&y, &[vec![0.2; 100]], 5, 0.5, 100, 1).unwrap();
+        let flat = judge(&y, &[vec![0.2; 100]], &[], 0.5, 100, 1).unwrap();
         assert!((flat.lift_top_decile.estimate - 1.0).abs() < 1e-9);
         assert!((flat.auc.estimate - 0.5).abs() < 1e-9);
         assert!(flat.calibration_error.estimate < 1e-9);
@@ -399,7 +425,7 @@ mod tests {
         let y: Vec<f64> = (0..200).map(|i| f64::from(u8::from(i % 4 == 0))).collect();
         let p: Vec<f64> =
             (0..200).map(|i| 0.1 + 0.3 * f64::from(u8::from(i % 4 == 0)) + f64::from(i % 7) * 0.05).collect();
-        let judge_with = |seed| judge(&y, std::slice::from_ref(&p), 5, 0.5, 300, seed).unwrap();
+        let judge_with = |seed| judge(&y, std::slice::from_ref(&p), &[], 0.5, 300, seed).unwrap();
         let metrics = judge_with(3);
         assert_eq!(metrics, judge_with(3));
         assert_ne!(metrics.auc.low, judge_with(4).auc.low);

@@ -218,7 +218,7 @@ impl Model {
             y.push(f64::from(u8::from(answer == plan.positive)));
             predicted.push(self.score_values(&values).probability);
         }
-        metrics::judge(&y, &[predicted], 0, self.threshold, replicates, seed).ok_or_else(|| {
+        metrics::judge(&y, &[predicted], &[], self.threshold, replicates, seed).ok_or_else(|| {
             ChurnError::OneClass {
                 column: plan.target.clone(),
                 value: if y.contains(&1.0) {

@@ -206,7 +206,7 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
     let fitted = fit_rows(&data, &all, recipe(splines), seed_for(options.seed, 2, 0))?;
     let metrics = judged.get(chosen).and_then(|repeats| {
         let seed = seed_for(options.seed, 3, 0);
-        metrics::judge(&data.y, repeats, folds, options.threshold, options.replicates, seed)
+        metrics::judge(&data.y, repeats, &outer, options.threshold, options.replicates, seed)
     });
     let card = ModelCard {
         library_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -235,7 +235,7 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
 }
 
 /// How many design columns the rows can carry: one per ten rows, between 20 and 200.
-fn columns_affordable(rows: usize) -> usize {
+pub(crate) fn columns_affordable(rows: usize) -> usize {
     (rows / 10).clamp(20, 200)
 }
 

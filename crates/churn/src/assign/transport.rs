@@ -17,8 +17,15 @@
 
 const NONE: usize = usize::MAX;
 
-/// For one manager and each other one: the least that a customer loses by moving there, and which customer.
-type Moves = Vec<(i64, usize)>;
+/// For one manager and each other one (and, last, for losing the seat): the least that a seated customer loses by
+/// moving there, and which customer. When that customer leaves, the entry goes stale: its loss is then a lower
+/// bound, and it is worked out again only when a search would use it.
+#[derive(Default)]
+struct Moves {
+    loss: Vec<i64>,
+    /// [`NONE`]: stale.
+    mover: Vec<usize>,
+}
 
 struct Search<V: Fn(usize, usize) -> i64> {
     value: V,
@@ -59,7 +66,7 @@ pub(super) fn best(
         free: capacities.to_vec(),
         seated: vec![Vec::new(); managers],
         manager_of: vec![NONE; customers],
-        moves: vec![Vec::new(); managers],
+        moves: (0..managers).map(|_| Moves::default()).collect(),
     };
     let mut net = vec![0i64; managers];
     for customer in order {
@@ -70,22 +77,25 @@ pub(super) fn best(
 
 impl<V: Fn(usize, usize) -> i64> Search<V> {
     fn insert(&mut self, customer: usize, net: &mut [i64]) {
-        let mut top = (i64::MIN, NONE);
+        let mut top = (0, NONE);
         for (manager, slot) in net.iter_mut().enumerate() {
             *slot = (self.value)(customer, manager) - self.price[manager];
-            if *slot > top.0 {
+            // Among equals a free seat first: it saves a search.
+            let freer = *slot == top.0 && top.1 != NONE && self.free[manager] > 0 && self.free[top.1] == 0;
+            if *slot > top.0 || freer {
                 top = (*slot, manager);
             }
         }
-        if top.0 <= 0 {
+        let (best, manager) = top;
+        if manager == NONE {
             return;
         }
-        if self.free[top.1] > 0 {
-            self.free[top.1] -= 1;
-            self.seat(customer, top.1);
-            return;
+        if self.free[manager] > 0 {
+            self.free[manager] -= 1;
+            self.seat(customer, manager);
+        } else {
+            self.contest(customer, best, net);
         }
-        self.contest(customer, top.0, net);
     }
 
     /// Dijkstra over the managers. The distance of a manager is what it costs, against everyone's present best, to
@@ -93,53 +103,55 @@ impl<V: Fn(usize, usize) -> i64> Search<V> {
     fn contest(&mut self, customer: usize, best: i64, net: &[i64]) {
         let managers = self.price.len();
         let mut distance: Vec<i64> = net.iter().map(|n| best - n).collect();
-        // By whom a manager was reached: the manager left and the customer who moves; NONE is the newcomer.
-        let mut reached: Vec<(usize, usize)> = vec![(NONE, customer); managers];
+        // From which manager each was reached; NONE is the newcomer.
+        let mut reached = vec![NONE; managers];
         let mut settled = vec![false; managers];
         let mut visited = Vec::new();
         // Where the path may end: the newcomer stays without, someone loses the seat, or a seat is free.
         let mut end = best;
         let mut last = (NONE, NONE);
         loop {
-            let mut manager = NONE;
-            for j in 0..managers {
-                if !settled[j] && distance[j] < end && (manager == NONE || distance[j] < distance[manager]) {
-                    manager = j;
+            let (mut manager, mut here) = (NONE, end);
+            for (j, (far, done)) in distance.iter().zip(&settled).enumerate() {
+                if *far < here && !done {
+                    (manager, here) = (j, *far);
                 }
             }
             if manager == NONE {
                 break;
             }
             if self.free[manager] > 0 {
-                end = distance[manager];
+                end = here;
                 last = (manager, NONE);
                 break;
             }
             settled[manager] = true;
             visited.push(manager);
-            if self.free[manager] == 0 && self.seated[manager].is_empty() {
+            if self.seated[manager].is_empty() {
                 // No seat at all: a manager who cannot take anyone is a dead end.
                 continue;
             }
-            self.ready_moves(manager);
-            let own_price = self.price[manager];
-            let here = distance[manager];
-            let (loss, loser) = self.moves[manager][managers];
-            if here + loss - own_price < end {
-                end = here + loss - own_price;
-                last = (manager, loser);
+            let mut moves = self.take_moves(manager);
+            let from_here = here - self.price[manager];
+            if from_here + moves.loss[managers] < end {
+                self.renew(&mut moves, manager, managers);
+                if from_here + moves.loss[managers] < end {
+                    end = from_here + moves.loss[managers];
+                    last = (manager, moves.mover[managers]);
+                }
             }
+            // Those settled are nearer than `here`, and no move is shorter than nothing: they stay as they are.
             for j in 0..managers {
-                if settled[j] {
-                    continue;
-                }
-                let (loss, mover) = self.moves[manager][j];
-                let there = here + loss + self.price[j] - own_price;
-                if there < distance[j] {
-                    distance[j] = there;
-                    reached[j] = (manager, mover);
+                if from_here + moves.loss[j] + self.price[j] < distance[j] {
+                    self.renew(&mut moves, manager, j);
+                    let there = from_here + moves.loss[j] + self.price[j];
+                    if there < distance[j] {
+                        distance[j] = there;
+                        reached[j] = manager;
+                    }
                 }
             }
+            self.moves[manager] = moves;
         }
         for manager in visited {
             self.price[manager] += end - distance[manager];
@@ -148,22 +160,28 @@ impl<V: Fn(usize, usize) -> i64> Search<V> {
         if manager == NONE {
             return;
         }
-        if loser == NONE {
-            self.free[manager] -= 1;
-        } else {
-            self.unseat(loser, manager);
-            self.manager_of[loser] = NONE;
-        }
+        // The path backwards, movers first: seats must not change while it is read.
+        let mut path = Vec::new();
         loop {
-            let (from, mover) = reached[manager];
-            if from != NONE {
-                self.unseat(mover, from);
-            }
-            self.seat(mover, manager);
+            let from = reached[manager];
+            let mover = if from == NONE { customer } else { self.moves[from].mover[manager] };
+            path.push((from, mover, manager));
             if from == NONE {
                 break;
             }
             manager = from;
+        }
+        if loser == NONE {
+            self.free[last.0] -= 1;
+        } else {
+            self.unseat(loser, last.0);
+            self.manager_of[loser] = NONE;
+        }
+        for (from, mover, to) in path {
+            if from != NONE {
+                self.unseat(mover, from);
+            }
+            self.seat(mover, to);
         }
     }
 
@@ -178,31 +196,41 @@ impl<V: Fn(usize, usize) -> i64> Search<V> {
         losses.min().unwrap_or((i64::MAX / 4, NONE))
     }
 
-    fn ready_moves(&mut self, manager: usize) {
-        if self.moves[manager].is_empty() {
-            self.moves[manager] = (0..=self.price.len()).map(|to| self.least(manager, to)).collect();
+    /// Works a stale entry out again.
+    fn renew(&self, moves: &mut Moves, from: usize, to: usize) {
+        if moves.mover[to] == NONE {
+            (moves.loss[to], moves.mover[to]) = self.least(from, to);
         }
+    }
+
+    fn take_moves(&mut self, manager: usize) -> Moves {
+        let mut moves = std::mem::take(&mut self.moves[manager]);
+        if moves.loss.is_empty() {
+            (moves.loss, moves.mover) = (0..=self.price.len()).map(|to| self.least(manager, to)).unzip();
+        }
+        moves
     }
 
     fn seat(&mut self, customer: usize, manager: usize) {
         self.manager_of[customer] = manager;
         self.seated[manager].push(customer);
         let mut moves = std::mem::take(&mut self.moves[manager]);
-        for (to, slot) in moves.iter_mut().enumerate() {
-            *slot = (*slot).min((self.loss(customer, manager, to), customer));
+        for (to, (loss, mover)) in moves.loss.iter_mut().zip(&mut moves.mover).enumerate() {
+            let own = self.loss(customer, manager, to);
+            if own <= *loss {
+                (*loss, *mover) = (own, customer);
+            }
         }
         self.moves[manager] = moves;
     }
 
     fn unseat(&mut self, customer: usize, manager: usize) {
         self.seated[manager].retain(|seated| *seated != customer);
-        let mut moves = std::mem::take(&mut self.moves[manager]);
-        for (to, slot) in moves.iter_mut().enumerate() {
-            if slot.1 == customer {
-                *slot = self.least(manager, to);
+        for mover in &mut self.moves[manager].mover {
+            if *mover == customer {
+                *mover = NONE;
             }
         }
-        self.moves[manager] = moves;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     logistic,
     metrics::Interval,
     special::sigmoid,
-    train::{Recipe, fit_rows, seed_for},
+    train::{Recipe, columns_affordable, fit_rows, seed_for},
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -227,7 +227,9 @@ fn propensity(
         return out;
     }
     for split in splits {
-        let x = Encoder::learn(data, &split.train, false).design(data);
+        let mut encoder = Encoder::learn(data, &split.train, false);
+        encoder.keep_strongest(data, &split.train, columns_affordable(split.train.len()));
+        let x = encoder.design(data);
         // With a penalty above zero the fit always has an answer.
         let Ok(fit) = logistic::fit(&x, group, &split.train, 0.01, None) else { continue };
         for row in &split.test {
