@@ -5,6 +5,7 @@
 
 use crate::{
     cells::{self, NumberFormat},
+    drift::Profile,
     error::ChurnError,
     plan::{ColumnPlan, Plan, Role},
     table::Table,
@@ -62,6 +63,8 @@ pub struct Feature {
     pub whole: bool,
     /// Share of missing cells in training.
     pub missing_share: f64,
+    /// Where the training values lay, to notice when customers change.
+    pub profile: Profile,
 }
 
 impl Feature {
@@ -320,6 +323,7 @@ fn read_feature(
         typical: 0.0,
         whole: false,
         missing_share: 0.0,
+        profile: Profile::default(),
     };
     // A treatment may be written in words of its own; yes is what the plan says.
     let words = (planned.role == Role::Treatment).then_some(plan.treated.as_deref()).flatten();
@@ -352,5 +356,6 @@ fn read_feature(
         feature.typical = feature.mean;
         feature.whole = present.iter().all(|v| v.fract() == 0.0);
     }
+    feature.profile = Profile::of(&feature.kind, &values);
     Ok((feature, values))
 }

@@ -4,6 +4,7 @@ pub mod assign;
 pub mod calibration;
 pub mod card;
 pub mod cells;
+pub mod drift;
 pub mod effect;
 pub mod encode;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod ranking;
 pub mod special;
 pub mod table;
 pub mod train;
+pub mod trial;
 pub mod words;
 
 pub use card::ModelCard;

@@ -163,6 +163,9 @@ impl Model {
             {
                 finite(&feature.name, value)?;
             }
+            for value in feature.profile.shares.iter().chain(&feature.profile.cuts) {
+                finite(&feature.name, *value)?;
+            }
             if let FeatureKind::Category { levels } = &feature.kind
                 && !levels.is_sorted()
             {

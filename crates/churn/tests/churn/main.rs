@@ -4,6 +4,7 @@
 mod acceptance;
 mod assignment;
 mod data;
+mod drift;
 mod edges;
 mod effects;
 mod properties;
