@@ -1,0 +1,117 @@
+/** Numbers, dates and durations in the reader's language. Pure: the present moment is an argument. */
+import type { Lang } from './types';
+
+const LOCALE: Record<Lang, string> = { fr: 'fr-FR', en: 'en-GB' };
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** What is further away than this is told by its date, since "in 300 days" helps nobody. */
+const FAR = 7 * DAY;
+
+export interface Formats {
+  lang: Lang;
+  locale: string;
+  /** A whole number with its thousands grouped. */
+  int(value: number): string;
+  /** At most `digits` decimals. */
+  num(value: number, digits?: number): string;
+  /** 1,234,567 as 1.2M, for tight places. */
+  compact(value: number): string;
+  /** A share of 1 in per cent. */
+  percent(share: number, digits?: number): string;
+  /** The same, always with a sign, in points. */
+  points(share: number, digits?: number): string;
+  signed(value: number, digits?: number): string;
+  money(value: number, currency: string): string;
+  bytes(value: number): string;
+  ms(value: number): string;
+  duration(ms: number): string;
+  date(ms: number): string;
+  clock(ms: number): string;
+  exact(ms: number): string;
+  ago(ms: number, now: number): string;
+  list(items: string[]): string;
+}
+
+export function formats(lang: Lang): Formats {
+  const locale = LOCALE[lang];
+  const cache = new Map<string, Intl.NumberFormat>();
+  const number = (options: Intl.NumberFormatOptions): Intl.NumberFormat => {
+    const key = JSON.stringify(options);
+    let found = cache.get(key);
+    if (!found) cache.set(key, (found = new Intl.NumberFormat(locale, options)));
+    return found;
+  };
+  const dates = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat => new Intl.DateTimeFormat(locale, { hourCycle: 'h23', ...options });
+  const day = dates({ year: 'numeric', month: 'short', day: 'numeric' });
+  const clock = dates({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const exact = dates({
+    weekday: 'short',
+    year: 'numeric',
+    month: 'short',
+    day: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    fractionalSecondDigits: 3,
+    timeZoneName: 'short',
+  });
+  const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' });
+  const list = new Intl.ListFormat(locale, { type: 'conjunction' });
+  const unit = (value: number, name: string, digits: number): string =>
+    number({ style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: digits }).format(value);
+
+  const formats: Formats = {
+    lang,
+    locale,
+    int: (value) => number({ maximumFractionDigits: 0 }).format(value),
+    num: (value, digits = 2) => number({ maximumFractionDigits: digits }).format(value),
+    compact: (value) => number({ notation: 'compact', maximumFractionDigits: 1 }).format(value),
+    percent: (share, digits = 1) => number({ style: 'percent', minimumFractionDigits: digits, maximumFractionDigits: digits }).format(share),
+    points: (share, digits = 1) =>
+      number({ minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(share * 100),
+    signed: (value, digits = 2) => number({ maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(value),
+    money: (value, currency) =>
+      number({ style: 'currency', currency, maximumFractionDigits: Math.abs(value) < 1000 ? 2 : 0, minimumFractionDigits: 0 }).format(value),
+    bytes(value) {
+      for (const [size, name] of [
+        [2 ** 30, 'gigabyte'],
+        [2 ** 20, 'megabyte'],
+        [2 ** 10, 'kilobyte'],
+      ] as const) {
+        if (Math.abs(value) >= size) return unit(value / size, name, 1);
+      }
+      return unit(value, 'byte', 0);
+    },
+    ms(value) {
+      if (Math.abs(value) < 10) return unit(value, 'millisecond', 1);
+      if (Math.abs(value) < SECOND) return unit(value, 'millisecond', 0);
+      return formats.duration(value);
+    },
+    duration(ms) {
+      const sign = ms < 0 ? '-' : '';
+      const value = Math.abs(ms);
+      if (value < SECOND) return sign + unit(value, 'millisecond', 0);
+      if (value < MINUTE) return sign + unit(value / SECOND, 'second', 1);
+      if (value < HOUR) return sign + unit(Math.floor(value / MINUTE), 'minute', 0) + ' ' + unit(Math.floor((value % MINUTE) / SECOND), 'second', 0);
+      if (value < DAY) return sign + unit(Math.floor(value / HOUR), 'hour', 0) + ' ' + unit(Math.floor((value % HOUR) / MINUTE), 'minute', 0);
+      return sign + unit(Math.floor(value / DAY), 'day', 0) + ' ' + unit(Math.floor((value % DAY) / HOUR), 'hour', 0);
+    },
+    date: (ms) => day.format(ms),
+    clock: (ms) => clock.format(ms),
+    exact: (ms) => exact.format(ms),
+    ago(ms, now) {
+      const delta = ms - now;
+      const distance = Math.abs(delta);
+      if (distance >= FAR) return day.format(ms);
+      if (distance >= DAY) return relative.format(Math.trunc(delta / DAY), 'day');
+      if (distance >= HOUR) return relative.format(Math.trunc(delta / HOUR), 'hour');
+      if (distance >= MINUTE) return relative.format(Math.trunc(delta / MINUTE), 'minute');
+      // Clocks of two machines differ by a little: that is no reason to speak of the future.
+      return relative.format(Math.min(0, Math.trunc(delta / SECOND)), 'second');
+    },
+    list: (items) => list.format(items),
+  };
+  return formats;
+}
