@@ -1,1 +1,95 @@
-fn main() {}
+//! `vigie-bench`: measures, and prints each figure as one line of JSON.
+//!
+//! Each workload is one file under `workloads/`: its arguments, and a `run` that gives a [`Figure`](measure::Figure). To add one, write the
+//! file and add a line to [`Workload`] and to its two functions below. `vigie-bench all` runs every workload with its defaults, each in a
+//! process of its own, so that one's memory is not another's.
+//!
+//! Figures are not tests: nothing here fails because a machine is slow.
+
+mod measure;
+mod workloads;
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use measure::Figure;
+use workloads::{log_append::LogAppend, log_read::LogRead};
+
+/// Measures Vigie; one line of JSON a figure.
+#[derive(Parser)]
+#[command(name = "vigie-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    workload: Option<Workload>,
+}
+
+#[derive(Subcommand)]
+enum Workload {
+    /// All of them, with their defaults.
+    All,
+    /// Durable appends of small records to the embedded log.
+    LogAppend(LogAppend),
+    /// Reading them back from the disk.
+    LogRead(LogRead),
+}
+
+/// What `all` runs, in this order.
+const ALL: &[&str] = &["log-append", "log-read"];
+
+fn run(workload: Workload) -> Result<Vec<Figure>> {
+    match workload {
+        Workload::All => run_all().map(|()| Vec::new()),
+        Workload::LogAppend(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::LogRead(arguments) => arguments.run().map(|figure| vec![figure]),
+    }
+}
+
+fn run_all() -> Result<()> {
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    let mut failed = Vec::new();
+    for name in ALL {
+        let status = Command::new(&program)
+            .arg(name)
+            .stdin(Stdio::null())
+            .status()
+            .with_context(|| format!("starting the workload {name}"))?;
+        if !status.success() {
+            failed.push(*name);
+        }
+    }
+    anyhow::ensure!(failed.is_empty(), "these workloads failed: {}", failed.join(", "));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are this program's output")]
+fn main() -> ExitCode {
+    let workload = Arguments::parse().workload.unwrap_or(Workload::All);
+    match run(workload) {
+        Ok(figures) => {
+            for figure in figures {
+                println!("{}", figure.to_json());
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("vigie-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn all_runs_every_workload() {
+        let command = Arguments::command();
+        let names: Vec<&str> =
+            command.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "all").collect();
+        assert_eq!(names, ALL);
+    }
+}

@@ -17,6 +17,7 @@
 
 mod failure;
 mod folder;
+mod journal;
 mod keys;
 mod store;
 mod tail;

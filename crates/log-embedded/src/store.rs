@@ -12,6 +12,7 @@ use vigie_log::{LogError, Offset, Result};
 
 use crate::failure::{from_fjall, from_io, reason};
 use crate::folder::{FolderLock, claim};
+use crate::journal::{State, mend};
 use crate::keys::{self, Meta};
 use crate::tail::Tail;
 use crate::{Durability, EmbeddedConfig};
@@ -55,12 +56,19 @@ impl Store {
         let lock = claim(folder)?;
         let path = folder.join("store");
         discard_unfinished(&path).map_err(|error| from_io(folder, error))?;
+        let all_synced = config.durability == Durability::Commit;
+        if let State::Damaged(journal) = mend(&path, all_synced).map_err(|error| from_io(folder, error))? {
+            let reason = String::from("its checksums do not fit, and it is not the end that is missing");
+            return Err(LogError::Corrupt { place: journal.display().to_string(), reason });
+        }
         // A sixth each: block cache, newest batches, one active and two sealed write buffers; the rest for `meta`.
         let share = config.cache_bytes.max(LEAST_MEMORY) / 6;
         let failed = |error| from_fjall(folder, error);
         let db = Database::builder(&path)
             .cache_size(share as u64)
             .worker_threads(2)
+            // fjall checks the journal by compressing its values again, which only the very same compressor survives.
+            .journal_compression(fjall::CompressionType::None)
             .max_journaling_size(64 << 20)
             .open()
             .map_err(failed)?;
@@ -321,7 +329,7 @@ impl Storage for Store {
             let last = keys::record_key(Slot { topic, partition: u32::MAX }, Offset::MAX);
             loop {
                 self.inner.throttle(open)?;
-                let mut batch = open.db.batch();
+                let mut batch = open.db.batch().durability(Some(self.inner.sync));
                 let range = first.clone()..=last.to_vec();
                 for guard in open.db.snapshot().range(&open.records, range).take(PURGE_AT_ONCE) {
                     let key = guard.key().map_err(read)?;

@@ -105,12 +105,12 @@ fn append(log: &EmbeddedLog, bytes: usize) -> Result<(), LogError> {
 
 const SMALL_DISK: &str = "VIGIE_TEST_SMALL_DISK";
 
-/// In a mount namespace of its own, a disk of 12 MB is mounted, and this test binary runs there once more.
+/// In a mount namespace of its own, a disk of 32 MB is mounted, and this test binary runs there once more.
 #[test]
 fn a_full_disk_loses_nothing_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let script =
-        "mount -t tmpfs -o size=12m tmpfs \"$1\" && exec \"$2\" trouble::small_disk --exact --nocapture";
+        "mount -t tmpfs -o size=32m tmpfs \"$1\" && exec \"$2\" trouble::small_disk --exact --nocapture";
     let run = |flags: &[&str]| {
         Command::new("unshare")
             .args(flags)
@@ -136,7 +136,7 @@ fn small_disk() {
     let Some(disk) = std::env::var_os(SMALL_DISK) else { return };
     println!("small disk: mounted");
     let (folder, filler) = (Path::new(&disk).join("log"), Path::new(&disk).join("filler"));
-    std::fs::write(&filler, vec![1; 4 << 20]).unwrap();
+    std::fs::write(&filler, vec![1; 20 << 20]).unwrap();
     let log = open(&folder).unwrap();
     log.admin().create_topic(&TopicSpec::new("t", 1)).unwrap();
     let mut acknowledged = 0;

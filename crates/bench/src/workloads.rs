@@ -1,0 +1,4 @@
+//! The workloads, one file each.
+
+pub mod log_append;
+pub mod log_read;
