@@ -19,6 +19,7 @@ pub mod model_file;
 pub mod plan;
 pub mod ranking;
 pub mod special;
+pub mod survival;
 pub mod table;
 pub mod train;
 pub mod trial;

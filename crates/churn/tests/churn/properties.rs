@@ -3,7 +3,9 @@
 use crate::data::{agency, five};
 use proptest::prelude::*;
 use std::sync::LazyLock;
+use vigie_churn::calibration::Platt;
 use vigie_churn::{FitOptions, Lang, Model, ModelFileError, Plan, PlanOptions, Table, Verdict, train};
+use xxhash_rust::xxh3::Xxh3;
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| {
     let (table, plan) = agency();
@@ -68,6 +70,54 @@ proptest! {
             prop_assert_eq!(MODEL.score(&MODEL.row_of(&changed)).probability, change.probability);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn calibration_keeps_the_order(
+        raw in prop::collection::vec(-8.0f64..8.0, 4..60),
+        answers in prop::collection::vec(any::<bool>(), 60),
+    ) {
+        let y: Vec<f64> = answers.iter().take(raw.len()).map(|yes| f64::from(u8::from(*yes))).collect();
+        let platt = Platt::fit(&raw, &y);
+        prop_assert!(platt.slope > 0.0 && platt.slope.is_finite() && platt.shift.is_finite(), "{platt:?}");
+        let mut sorted = raw;
+        sorted.sort_by(f64::total_cmp);
+        prop_assert!(sorted.windows(2).all(|pair| platt.probability(pair[0]) <= platt.probability(pair[1])));
+    }
+}
+
+/// A file with a right checksum around another payload, as another program might write it.
+fn forged(change: &dyn Fn(&mut serde_json::Value)) -> Vec<u8> {
+    let bytes = MODEL.to_bytes().unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(&bytes[40..]).unwrap();
+    change(&mut value);
+    let payload = serde_json::to_vec(&value).unwrap();
+    let mut file = bytes[..16].to_vec();
+    file.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    let mut hasher = Xxh3::new();
+    hasher.update(&file);
+    hasher.update(&payload);
+    file.extend_from_slice(&hasher.digest128().to_le_bytes());
+    file.extend_from_slice(&payload);
+    file
+}
+
+#[test]
+fn a_well_formed_file_without_sense_is_refused_too() {
+    let check = |change: &dyn Fn(&mut serde_json::Value), expect: &str| {
+        let error = Model::from_bytes(&forged(change)).unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    };
+    assert!(Model::from_bytes(&forged(&|_| ())).is_ok(), "the forger knows the format");
+    check(&|v| v["threshold"] = 7.0.into(), "threshold is not between 0 and 1");
+    check(&|v| v["platt"]["slope"] = (-1.0).into(), "slope is not above zero");
+    check(&|v| v["features"] = serde_json::json!([]), "it has no features");
+    check(&|v| v["learner"]["shapes"] = serde_json::json!([]), "one shape per feature");
+    check(&|v| v["learner"]["base"] = serde_json::Value::Null, "no usable model");
+    check(&|v| v["learner"]["learner"] = "oracle".into(), "no usable model");
+    let levels = serde_json::json!({"shape": "levels", "by_code": [0.0], "missing": 0.0});
+    check(&|v| v["learner"]["shapes"][0] = levels.clone(), "does not fit it");
 }
 
 #[test]
