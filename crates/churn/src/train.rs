@@ -108,6 +108,8 @@ impl FitOptions {
 
 /// Penalties that are tried, from the strongest.
 const PENALTIES: [f64; 11] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5];
+/// The same for large tables, where penalties hardly differ.
+const FEW_PENALTIES: [f64; 4] = [0.1, 0.01, 1e-3, 1e-4];
 /// With fewer rows of an answer there is nothing to divide into folds.
 const ROWS_OF_EACH_ANSWER: usize = 2;
 
@@ -175,7 +177,8 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
             widest = bent;
         }
     }
-    let repeats = affordable_repeats(options, all.len(), widest, folds, candidates.len());
+    let effort = affordable(options, all.len(), widest, folds, candidates.len());
+    let repeats = effort.repeats;
     if repeats < options.repeats {
         notes.push(Words::new(
             format!(
@@ -193,11 +196,12 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
         (0..repeats).map(|repeat| split(&data, &all, folds, seed_for(options.seed, 1, repeat))).collect();
     let mut judged: Vec<Vec<Vec<f64>>> = Vec::new();
     let penalties: &[f64] = match &options.penalty {
-        Penalty::CrossValidated => &PENALTIES,
+        Penalty::CrossValidated => effort.penalties,
         Penalty::Fixed(value) => std::slice::from_ref(value),
         Penalty::None => &[0.0],
     };
-    let recipe = |splines| Recipe { splines, folds, penalties, calibrate: options.calibrate };
+    let recipe =
+        |splines| Recipe { splines, folds: effort.inner_folds, penalties, calibrate: options.calibrate };
     for splines in &candidates {
         judged.push(predict_unseen(&data, &outer, recipe(*splines), options)?);
     }
@@ -242,19 +246,29 @@ pub(crate) fn columns_affordable(rows: usize) -> usize {
 /// Multiplications that judging a model may take; some ten seconds of one core.
 const WORK: f64 = 2e10;
 
-/// The repeats asked for, or as many as [`WORK`] allows, at least one (none where none was asked for).
-fn affordable_repeats(
-    options: &FitOptions,
-    rows: usize,
-    width: usize,
-    folds: usize,
-    candidates: usize,
-) -> usize {
+/// What judging is cut down to where the table is large: how many repeats, how many inner folds, which penalties.
+struct Effort {
+    repeats: usize,
+    inner_folds: usize,
+    penalties: &'static [f64],
+}
+
+/// The repeats asked for where [`WORK`] allows; else fewer, and for tables beyond even one repeat a coarser search
+/// of the penalty (which matters little there: the more rows, the flatter its curve).
+fn affordable(options: &FitOptions, rows: usize, width: usize, folds: usize, candidates: usize) -> Effort {
     let p = width.min(columns_affordable(rows)) as f64;
     let per_step = rows as f64 * (0.5 * p * p + 4.0 * p + 20.0);
     let fits = folds as f64 * folds as f64 * PENALTIES.len() as f64 * candidates as f64;
     let per_repeat = 5.0 * fits * per_step;
-    options.repeats.min(((WORK / per_repeat) as usize).max(1))
+    if per_repeat > WORK {
+        return Effort {
+            repeats: options.repeats.min(1),
+            inner_folds: folds.min(3),
+            penalties: &FEW_PENALTIES,
+        };
+    }
+    let repeats = options.repeats.min((WORK / per_repeat) as usize);
+    Effort { repeats, inner_folds: folds, penalties: &PENALTIES }
 }
 
 /// A seed of its own for each purpose, so that one more repeat does not change the others.
