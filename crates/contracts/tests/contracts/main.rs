@@ -5,11 +5,13 @@ mod files;
 mod properties;
 mod real;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use vigie_contracts::{Contract, Contracts};
 
 /// The built-in contract of a topic.
 pub fn contract(topic: &str) -> Arc<Contract> {
-    Contracts::built_in().unwrap().find(topic).unwrap()
+    BUILT_IN.find(topic).unwrap()
 }
+
+pub static BUILT_IN: LazyLock<Contracts> = LazyLock::new(|| Contracts::built_in().unwrap());
