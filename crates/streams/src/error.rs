@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use vigie_log::{LogError, Offset, PartitionId};
+use vigie_log::LogError;
 
 use crate::serde::SerdeError;
 
@@ -238,17 +238,6 @@ pub enum StateError {
         /// The store.
         store: String,
     },
-}
-
-/// Where a failing record came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: PartitionId,
-    /// Offset.
-    pub offset: Offset,
 }
 
 /// Why one record could not be processed.

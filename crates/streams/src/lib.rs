@@ -27,7 +27,10 @@ pub use processor::{
     FixedKeyContext, FixedKeyProcessor, Processor, ProcessorContext, PunctuationId, PunctuationType,
 };
 pub use record::{Headers, OwnedHeader, Record, RecordMetadata, Window, Windowed};
-pub use runtime::{ErrorHandler, ErrorResponse, FailedRecord};
+pub use runtime::{
+    Config, ErrorHandler, ErrorResponse, FailedRecord, MetricsSnapshot, PartitionLag, ProcessingGuarantee,
+    RestoreProgress, State, Streams, TaskSnapshot,
+};
 pub use state::{
     KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, WindowKey, WindowStore,
 };

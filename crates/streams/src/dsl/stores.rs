@@ -72,11 +72,10 @@ fn define<Q: Key, V: Value>(
         name: Arc::clone(name),
         persistent: settings.persistent,
         logged,
-        retention_ms: retention.map(|retention| retention.retention_ms),
         topic_config: settings.topic_config.clone(),
         factory: Arc::new(move |committed| {
             let (name, keys, values) = (Arc::clone(&store_name), Arc::clone(&keys), Arc::clone(&values));
-            Ok(Box::new(TypedStore::<Q, V>::new(name, keys, values, retention, logged, committed)?))
+            Ok(Box::new(TypedStore::<Q, V>::new(name, keys, values, retention, committed)?))
         }),
         types: Arc::new(types),
     }

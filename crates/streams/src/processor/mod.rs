@@ -159,7 +159,6 @@ impl<K: Clone + 'static, V: Clone + 'static> Out<K, V> {
 
 /// Finds what a node needs when a task is made.
 pub(crate) struct Wiring<'a> {
-    pub name: &'a str,
     pub children: &'a [usize],
     /// Names of the children, in the same order.
     pub child_names: &'a [Arc<str>],

@@ -75,7 +75,6 @@ impl Instance {
                 .filter_map(|name| store_index.get(&**name).map(|index| (Arc::clone(name), *index)))
                 .collect();
             let mut wiring = Wiring {
-                name: &node.name,
                 children: &children,
                 child_names: &child_names,
                 stores: &node_stores,

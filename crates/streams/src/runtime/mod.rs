@@ -1,8 +1,20 @@
 //! What runs a topology over a log: threads that own tasks, commits, restores, and what can be asked of them.
 
+mod config;
 mod handlers;
 mod instance;
+mod metrics;
 pub(crate) mod output;
+mod shared;
+#[cfg(test)]
+mod simulation;
+mod streams;
+mod task;
+mod thread;
+mod topics;
 
+pub use config::{Config, ProcessingGuarantee};
 pub use handlers::{ErrorHandler, ErrorResponse, FailedRecord};
 pub(crate) use instance::{Handlers, Instance, open_store};
+pub use metrics::{MetricsSnapshot, PartitionLag, RestoreProgress, TaskSnapshot};
+pub use streams::{State, Streams};

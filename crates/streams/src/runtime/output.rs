@@ -124,9 +124,4 @@ impl Outputs {
         let all = self.topics.iter_mut().flat_map(|output| output.partitions.iter_mut());
         all.filter(|(_, builder)| !builder.is_empty()).map(|(partition, builder)| (&*partition, builder))
     }
-
-    /// Forgets what was collected.
-    pub(crate) fn clear(&mut self) {
-        self.drain().for_each(|(_, builder)| builder.clear());
-    }
 }

@@ -35,8 +35,6 @@ pub(crate) trait Committed: Send + Sync {
     fn write(&self, batch: Writes) -> Result<(), StateError>;
     /// Removes everything, the mark too.
     fn wipe(&self) -> Result<(), StateError>;
-    /// Removes all keys from `from` (inclusive) up to `to` (exclusive).
-    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<(), StateError>;
     /// This store's place in a batch over several stores, if its backend has such batches.
     fn place(&self) -> Option<&super::persistent::Place> {
         None

@@ -87,15 +87,6 @@ impl Committed for MemoryStore {
         *self.lock() = Content::default();
         Ok(())
     }
-
-    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<(), StateError> {
-        let mut content = self.lock();
-        let keep = content.entries.split_off(from);
-        let mut removed = keep;
-        let mut behind = removed.split_off(to);
-        content.entries.append(&mut behind);
-        Ok(())
-    }
 }
 
 /// Stores in memory.
@@ -109,5 +100,22 @@ impl Backend for MemoryBackend {
 
     fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
         batch.stores.into_iter().try_for_each(|(store, writes)| store.write(writes))
+    }
+}
+
+/// Stores in memory that survive being closed, as files do: for the simulation.
+#[cfg(test)]
+#[derive(Default, Clone)]
+pub(crate) struct SurvivingBackend(Arc<std::sync::Mutex<BTreeMap<(String, PartitionId), Arc<MemoryStore>>>>);
+
+#[cfg(test)]
+impl Backend for SurvivingBackend {
+    fn open(&self, store: &str, partition: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
+        let mut all = self.0.lock().unwrap();
+        Ok(Arc::clone(all.entry((store.to_owned(), partition)).or_default()) as Arc<dyn Committed>)
+    }
+
+    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
+        MemoryBackend.apply(batch)
     }
 }

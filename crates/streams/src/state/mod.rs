@@ -31,6 +31,8 @@ pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
 pub use format::{SessionKey, WindowKey};
 pub use key_value::KeyValueStore;
 pub(crate) use memory::MemoryBackend;
+#[cfg(test)]
+pub(crate) use memory::SurvivingBackend;
 pub(crate) use persistent::PersistentBackend;
 pub use query::{ReadOnlyStore, ReadOnlyWindowStore};
 pub(crate) use query::{StoreRegistry, StoreTypes};
@@ -43,8 +45,6 @@ use crate::error::StateError;
 /// A store of a task, without its types.
 pub(crate) trait AnyStore: Any + Send {
     fn name(&self) -> &Arc<str>;
-    /// Whether its changes go to a changelog.
-    fn logged(&self) -> bool;
     /// Moves dirty entries to the overlay and, if there is one, to the changelog.
     fn flush(&mut self, changelog: Option<&mut BatchBuilder>) -> Result<(), StateError>;
     /// Whether anything changed since the last commit.
@@ -57,8 +57,8 @@ pub(crate) trait AnyStore: Any + Send {
     fn committed(&mut self, cache_entries: usize);
     /// Forgets all that is uncommitted.
     fn abort(&mut self);
-    /// Applies changelog records to the committed store. `position` is the offset behind the last of them.
-    fn restore(&mut self, batches: &[RecordBatch], position: i64) -> Result<u64, StateError>;
+    /// Applies changelog records at or behind `from` to the committed store. `position` is the offset behind the last of them.
+    fn restore(&mut self, batches: &[RecordBatch], from: i64, position: i64) -> Result<u64, StateError>;
     /// What the committed store knows of its changelog.
     fn mark(&self) -> Result<Option<StoreMark>, StateError>;
     /// Empties the committed store.

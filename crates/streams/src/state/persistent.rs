@@ -153,10 +153,6 @@ impl Committed for Place {
         self.remove(Bound::Unbounded, Bound::Unbounded)
     }
 
-    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<(), StateError> {
-        self.remove(Bound::Included(from), Bound::Excluded(to))
-    }
-
     fn place(&self) -> Option<&Place> {
         Some(self)
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -42,6 +42,9 @@ impl Retention {
     }
 }
 
+/// Expired windows removed by one commit, at most.
+const EXPIRE_AT_ONCE: usize = 65_536;
+
 struct Entry<V> {
     value: Option<(V, Timestamp)>,
     /// When the entry was last written, for tombstones too.
@@ -65,9 +68,10 @@ pub(crate) struct TypedStore<Q, V> {
     /// What the next store batch will hold, after a flush.
     staged: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     pub(super) committed: Arc<dyn Committed>,
-    logged: bool,
     observed: Timestamp,
     committed_observed: Timestamp,
+    /// The segment up to which everything has been removed.
+    expired_to: Option<i64>,
     scratch: Vec<u8>,
 }
 
@@ -77,7 +81,6 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         keys: Arc<dyn KeyFormat<Q>>,
         values: SerdeRef<V>,
         retention: Option<Retention>,
-        logged: bool,
         committed: Arc<dyn Committed>,
     ) -> Result<Self, StateError> {
         let observed = committed.mark()?.map_or(-1, |mark| mark.observed_time);
@@ -91,9 +94,9 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             overlay: Overlay::new(),
             staged: Vec::new(),
             committed,
-            logged,
             observed,
             committed_observed: observed,
+            expired_to: None,
             scratch: Vec::new(),
         })
     }
@@ -213,18 +216,41 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         Ok(Scan::over_store(self, from, to, reverse))
     }
 
-    /// Removes what has expired, when at least one whole segment has.
-    fn expire(&mut self) -> Result<(), StateError> {
-        let Some(retention) = self.retention else { return Ok(()) };
-        let live = retention.live_segment(self.observed);
-        if self.committed_observed >= 0 && retention.live_segment(self.committed_observed) == live {
+    /// The first local key that has not expired, if windows expire here.
+    fn live_from(&self) -> Option<[u8; 8]> {
+        self.retention.map(|retention| ordered(retention.live_segment(self.observed)))
+    }
+
+    /// Stages the removal of windows whose whole segment has expired, and says so to the changelog: its records carry event times,
+    /// so that the log's own retention, which goes by the wall clock, would remove too much in a replay.
+    fn expire(&mut self, changelog: &mut Option<&mut BatchBuilder>) -> Result<(), StateError> {
+        let (Some(retention), Some(live)) = (self.retention, self.live_from()) else { return Ok(()) };
+        let segment = retention.live_segment(self.observed);
+        if self.expired_to == Some(segment) {
             return Ok(());
         }
-        let from = ordered(i64::MIN);
-        self.committed.remove_range(&from, &ordered(live))?;
+        let mut expired: Vec<Vec<u8>> = Vec::new();
+        let to = std::ops::Bound::Excluded(live.as_slice());
+        self.committed.scan(Bound::Unbounded, to, false, &mut |key, _| {
+            expired.push(key.to_vec());
+            if expired.len() == EXPIRE_AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        // What did not fit goes with the next commit.
+        if expired.len() < EXPIRE_AT_ONCE {
+            self.expired_to = Some(segment);
+        }
+        for key in expired {
+            if let Some(changelog) = changelog {
+                self.scratch.clear();
+                self.keys.to_changelog(&key, &mut self.scratch);
+                changelog.push(self.observed.max(0), Some(&self.scratch), None, &[]);
+            }
+            self.staged.push((key, None));
+        }
         let keys = &self.keys;
-        self.cache
-            .retain(|key, _| keys.time(key).is_none_or(|time| time.div_euclid(retention.segment_ms) >= live));
+        self.cache.retain(|key, _| {
+            keys.time(key).is_none_or(|time| time.div_euclid(retention.segment_ms) >= segment)
+        });
         Ok(())
     }
 }
@@ -257,10 +283,6 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         &self.name
     }
 
-    fn logged(&self) -> bool {
-        self.logged
-    }
-
     fn is_dirty(&self) -> bool {
         !self.fresh.is_empty() || !self.overlay.is_empty()
     }
@@ -270,6 +292,8 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
     }
 
     fn flush(&mut self, mut changelog: Option<&mut BatchBuilder>) -> Result<(), StateError> {
+        let live = self.live_from();
+        let gone = |local: &[u8]| live.is_some_and(|live| local < live.as_slice());
         let mut key_out = std::mem::take(&mut self.scratch);
         let mut log = |key: &[u8], written: Timestamp, value: Option<&[u8]>, keys: &dyn KeyFormat<Q>| {
             if let Some(changelog) = &mut changelog {
@@ -290,18 +314,20 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
                     .local(key, &mut local)
                     .and_then(|()| encode_value(&*self.values, entry.value.as_ref()))
                     .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+                let value = value.filter(|_| !gone(&local));
                 log(&local, entry.written, value.as_deref(), &*self.keys);
                 self.staged.push((local, value));
             }
         } else {
             self.spill()?;
             for (key, (written, value)) in std::mem::take(&mut self.overlay) {
+                let value = value.filter(|_| !gone(&key));
                 log(&key, written, value.as_deref(), &*self.keys);
                 self.staged.push((key, value));
             }
         }
         self.scratch = key_out;
-        Ok(())
+        self.expire(&mut changelog)
     }
 
     fn stage(&mut self, batch: &mut StoreBatch, mark: Option<i64>) -> Result<(), StateError> {
@@ -316,10 +342,6 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
     }
 
     fn committed(&mut self, cache_entries: usize) {
-        if let Err(error) = self.expire() {
-            // What could not be removed now is removed with the next segment; reads do not show it meanwhile.
-            tracing::warn!(store = %self.name, %error, "expired windows could not be removed");
-        }
         self.committed_observed = self.observed;
         if self.cache.len() > cache_entries {
             self.cache.clear();
@@ -333,12 +355,13 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         self.overlay.clear();
         self.staged.clear();
         self.observed = self.committed_observed;
+        self.expired_to = None;
     }
 
-    fn restore(&mut self, batches: &[RecordBatch], position: i64) -> Result<u64, StateError> {
+    fn restore(&mut self, batches: &[RecordBatch], from: i64, position: i64) -> Result<u64, StateError> {
         let mut writes = Writes::default();
         let mut applied = 0;
-        for record in batches.iter().flat_map(RecordBatch::iter) {
+        for record in batches.iter().flat_map(RecordBatch::iter).filter(|record| record.offset >= from) {
             let Some(key) = record.key else { continue };
             let mut local = Vec::with_capacity(key.len() + 8);
             self.keys.from_changelog(key, &mut local).map_err(|e| self.decode_error(e))?;

@@ -71,8 +71,6 @@ pub(crate) struct StoreDef {
     pub name: Arc<str>,
     pub persistent: bool,
     pub logged: bool,
-    /// How long the changelog keeps windows; `None` for key-value stores, which are compacted only.
-    pub retention_ms: Option<i64>,
     /// Additional settings of the changelog topic.
     pub topic_config: BTreeMap<String, String>,
     pub factory: StoreFactory,

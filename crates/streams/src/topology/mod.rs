@@ -8,6 +8,7 @@ mod structure;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use graph::check_name;
 pub(crate) use graph::{Graph, NodeDef, NodeId, NodeKind, RepartitionDef, StoreDef, TopicName};
 pub use structure::{EdgeView, NodeView, StoreView, SubTopologyView, TopicView, TopologyView};
 

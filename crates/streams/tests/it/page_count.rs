@@ -23,7 +23,7 @@ pub fn page_count() -> Topology {
         .filter(|_, event| event.duration > 100)
         .group_by(|_, event| event.name.clone())
         .windowed_by(TimeWindows::tumbling(Duration::from_secs(5)))
-        .count(Store::named("page-count"))
+        .count(Store::named("page-count").retention(Duration::from_secs(60)))
         .to_stream()
         .to(
             "R4",

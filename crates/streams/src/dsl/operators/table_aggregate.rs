@@ -64,7 +64,7 @@ where
     fn process(&mut self, record: Record<K, Change<V>>, cx: &mut Cx<'_>) -> Flow {
         let Record { key, value, timestamp, headers } = record;
         let Some(change) = value else { return Ok(()) };
-        let mut pair = |row: &Option<V>| {
+        let pair = |row: &Option<V>| {
             let pair = row.as_ref().map(|row| (self.select)(&key, row));
             pair.filter(|(group, _)| !self.key.is_null(group))
         };

@@ -1,0 +1,193 @@
+//! How a program runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vigie_log::{Clock, Log, StartAt, SystemClock};
+
+use super::handlers::ErrorHandler;
+use super::instance::Handlers;
+use super::streams::State;
+
+/// What a crash may do to results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum ProcessingGuarantee {
+    /// Results, state and positions are committed together: each record counts once.
+    #[default]
+    ExactlyOnce,
+    /// Positions are committed after the results: a crash in between repeats records.
+    AtLeastOnce,
+}
+
+pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
+
+/// The settings of a program, with Kafka Streams' defaults unless said otherwise.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) application_id: String,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) threads: usize,
+    pub(crate) commit_interval: Duration,
+    pub(crate) guarantee: ProcessingGuarantee,
+    pub(crate) start: StartAt,
+    pub(crate) max_task_idle: Duration,
+    pub(crate) max_poll_bytes: usize,
+    pub(crate) cache_entries: usize,
+    pub(crate) state_cache_bytes: u64,
+    pub(crate) replication_factor: u16,
+    pub(crate) retry_backoff: Duration,
+    pub(crate) client_id: Option<String>,
+    pub(crate) handlers: Handlers,
+    pub(crate) listener: Option<StateListener>,
+}
+
+impl Config {
+    /// Defaults: one thread, commits each 100 ms, exactly once, state in memory, the machine's clock, failing on bad records.
+    /// The id names the group, the internal topics and the state directory: keep it from start to start.
+    pub fn new(application_id: impl Into<String>, log: Arc<dyn Log>) -> Self {
+        Self {
+            application_id: application_id.into(),
+            log,
+            clock: Arc::new(SystemClock::new()),
+            state_dir: None,
+            threads: 1,
+            commit_interval: Duration::from_millis(100),
+            guarantee: ProcessingGuarantee::ExactlyOnce,
+            start: StartAt::Earliest,
+            max_task_idle: Duration::from_millis(500),
+            max_poll_bytes: 4 << 20,
+            cache_entries: 1 << 20,
+            state_cache_bytes: 16 << 20,
+            replication_factor: 1,
+            retry_backoff: Duration::from_millis(50),
+            client_id: None,
+            handlers: Handlers {
+                deserialization: ErrorHandler::log_and_fail(),
+                processing: ErrorHandler::log_and_fail(),
+                production: ErrorHandler::log_and_fail(),
+            },
+            listener: None,
+        }
+    }
+
+    /// The clock of punctuations, intervals and timeouts.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Keeps persistent stores under `<dir>/<application id>`; without it all state is in memory and rebuilt at each start.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// Stream threads; tasks are spread over them.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How often results are committed, if there are any.
+    pub fn commit_interval(mut self, interval: Duration) -> Self {
+        self.commit_interval = interval;
+        self
+    }
+
+    /// Exactly once or at least once.
+    pub fn guarantee(mut self, guarantee: ProcessingGuarantee) -> Self {
+        self.guarantee = guarantee;
+        self
+    }
+
+    /// Where inputs begin that have no committed position.
+    pub fn start_at(mut self, start: StartAt) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How long a task with several inputs waits for one that is known to have more records, so as to process in order of time.
+    pub fn max_task_idle(mut self, idle: Duration) -> Self {
+        self.max_task_idle = idle;
+        self
+    }
+
+    /// Bytes fetched at once by a thread.
+    pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
+        self.max_poll_bytes = bytes;
+        self
+    }
+
+    /// Entries that the cache of each store of each task keeps after a commit. Changed entries are kept until the next commit in
+    /// any case; when there are more of them than this, the commit comes early.
+    pub fn cache_entries(mut self, entries: usize) -> Self {
+        self.cache_entries = entries;
+        self
+    }
+
+    /// Bytes of the block cache of the state on disk.
+    pub fn state_cache_bytes(mut self, bytes: u64) -> Self {
+        self.state_cache_bytes = bytes;
+        self
+    }
+
+    /// Copies of the internal topics.
+    pub fn replication_factor(mut self, copies: u16) -> Self {
+        self.replication_factor = copies;
+        self
+    }
+
+    /// How long a thread waits before it repeats a call that the log could not answer.
+    pub fn retry_backoff(mut self, backoff: Duration) -> Self {
+        self.retry_backoff = backoff;
+        self
+    }
+
+    /// Distinguishes this process from others of the same application, in names and transactional ids. Needed when several processes run one
+    /// application, and then to be kept from start to start: a successor aborts what its predecessor left open.
+    pub fn client_id(mut self, id: impl Into<String>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+
+    /// What happens to records that cannot be read. Default: stop.
+    pub fn deserialization_error(mut self, handler: ErrorHandler) -> Self {
+        self.handlers.deserialization = handler;
+        self
+    }
+
+    /// What happens to records that a processor fails on. Default: stop.
+    pub fn processing_error(mut self, handler: ErrorHandler) -> Self {
+        self.handlers.processing = handler;
+        self
+    }
+
+    /// What happens to records that cannot be written. Default: stop.
+    pub fn production_error(mut self, handler: ErrorHandler) -> Self {
+        self.handlers.production = handler;
+        self
+    }
+
+    /// Is told of each change of state: old, new. Called from the engine's threads: keep it short.
+    pub fn state_listener(mut self, listener: impl Fn(State, State) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("application_id", &self.application_id)
+            .field("log", &self.log.address())
+            .field("state_dir", &self.state_dir)
+            .field("threads", &self.threads)
+            .field("commit_interval", &self.commit_interval)
+            .field("guarantee", &self.guarantee)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,493 @@
+//! A task: one sub-topology on one partition, with its inputs' buffers and its stores' changelogs.
+//!
+//! ```text
+//! Restoring ──▶ Running ──▶ (revoked: commit, close | lost: drop)
+//!      ▲            │
+//!      └── abort ───┘   a task whose transaction was aborted is made anew from what is committed
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vigie_log::{BatchBuilder, Fetched, Offset, Reader, RecordBatch, Timestamp, TopicPartition};
+
+use super::instance::{Instance, open_store};
+use super::metrics::{PartitionLag, RestoreProgress, TaskSnapshot};
+use super::shared::Shared;
+use super::topics::changelog_name;
+use crate::error::StreamsError;
+use crate::processor::{Counts, PunctuationType};
+use crate::state::StoreBatch;
+use crate::topology::TaskId;
+
+/// Bytes buffered for one input before it is paused.
+pub(crate) const MAX_BUFFERED: usize = 8 << 20;
+
+pub(crate) struct Input {
+    pub partition: TopicPartition,
+    source: usize,
+    queue: VecDeque<RecordBatch>,
+    buffered: usize,
+    /// The next offset to process; `None` before the first record, where no position was committed.
+    position: Option<Offset>,
+    /// The end of the partition as last seen.
+    end: Offset,
+    /// What the group has committed.
+    committed: Option<Offset>,
+    paused: bool,
+}
+
+impl Input {
+    /// Puts the input at its first offset. That counts as committed: nothing is worth a commit before a record was processed.
+    pub(crate) fn begin(&mut self, start: Offset, end: Offset) {
+        self.position = Some(start);
+        self.committed = Some(start);
+        self.end = end;
+    }
+}
+
+struct Changelog {
+    partition: TopicPartition,
+    builder: BatchBuilder,
+    /// Records of the open transaction.
+    pending: i64,
+    /// The next offset of the changelog that the store needs.
+    position: Offset,
+}
+
+struct Restore {
+    reader: Box<dyn Reader>,
+    /// Store, and the offset at which it is complete.
+    targets: Vec<(usize, Offset)>,
+    progress: RestoreProgress,
+}
+
+pub(crate) struct Task {
+    pub id: TaskId,
+    pub instance: Instance,
+    pub inputs: Vec<Input>,
+    /// One for each store; `None` without a changelog.
+    changelogs: Vec<Option<Changelog>>,
+    restore: Option<Restore>,
+    started: bool,
+    /// Since when an empty input has been waited for.
+    waiting: Option<Duration>,
+    /// Totals since the task came here.
+    records: u64,
+    /// Something happened that a commit must carry, apart from input positions.
+    touched: bool,
+}
+
+impl Task {
+    pub(crate) fn new(shared: &Shared, id: TaskId) -> Result<Self, StreamsError> {
+        let topology = &shared.topology.inner;
+        let disk = shared.disk.as_deref();
+        let mut open = |def: &crate::topology::StoreDef| open_store(def, id.partition, &shared.memory, disk);
+        let directory = Arc::clone(&shared.directory);
+        let handlers = shared.config.handlers.clone();
+        let instance = Instance::new(topology, id, &shared.application_id, &mut open, directory, handlers)?;
+        let inputs = instance
+            .inputs
+            .iter()
+            .filter(|(topic, _)| shared.counts.topics.get(topic).is_some_and(|count| id.partition < *count))
+            .map(|(topic, source)| Input {
+                partition: TopicPartition::new(Arc::clone(topic), id.partition),
+                source: *source,
+                queue: VecDeque::new(),
+                buffered: 0,
+                position: None,
+                end: 0,
+                committed: None,
+                paused: false,
+            })
+            .collect();
+        let changelogs = instance.state.stores.iter().map(|store| {
+            topology.store(store.name()).logged.then(|| Changelog {
+                partition: TopicPartition::new(
+                    changelog_name(&shared.application_id, store.name()),
+                    id.partition,
+                ),
+                builder: BatchBuilder::new(),
+                pending: 0,
+                position: 0,
+            })
+        });
+        let changelogs = changelogs.collect();
+        Ok(Self {
+            id,
+            instance,
+            inputs,
+            changelogs,
+            restore: None,
+            started: false,
+            waiting: None,
+            records: 0,
+            touched: false,
+        })
+    }
+
+    /// Compares the stores with their changelogs; what is behind will be restored.
+    pub(crate) fn plan_restore(&mut self, shared: &Shared) -> Result<(), StreamsError> {
+        let mut targets = Vec::new();
+        let mut partitions = Vec::new();
+        let mut total = 0;
+        for (index, (store, changelog)) in
+            self.instance.state.stores.iter_mut().zip(&mut self.changelogs).enumerate()
+        {
+            let Some(changelog) = changelog else { continue };
+            let topic = &changelog.partition.topic;
+            let doing = format!("looking changelog `{topic}` up");
+            let offsets = shared.admin.offsets(topic).map_err(StreamsError::log(doing))?;
+            let bounds = offsets.get(self.id.partition as usize).copied().unwrap_or_default();
+            // State that is ahead of its changelog belongs to another log; state behind its beginning may have missed removals.
+            let usable = store.mark()?.map(|mark| mark.position);
+            let usable = usable.filter(|position| (bounds.earliest..=bounds.latest).contains(position));
+            changelog.position = match usable {
+                Some(position) => position,
+                None => {
+                    store.wipe()?;
+                    bounds.earliest
+                }
+            };
+            if changelog.position < bounds.latest {
+                total += bounds.latest - changelog.position;
+                targets.push((index, bounds.latest));
+                partitions.push((changelog.partition.clone(), changelog.position));
+            }
+        }
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<TopicPartition> = partitions.iter().map(|(partition, _)| partition.clone()).collect();
+        let mut reader =
+            shared.config.log.reader(&names).map_err(StreamsError::log("opening changelogs to restore"))?;
+        for (partition, position) in &partitions {
+            reader.seek(partition, *position).map_err(StreamsError::log("seeking in a changelog"))?;
+        }
+        self.restore = Some(Restore { reader, targets, progress: RestoreProgress { done: 0, total } });
+        Ok(())
+    }
+
+    /// Restores a part; tells whether the task is complete.
+    pub(crate) fn restore_some(&mut self, timeout: Duration) -> Result<bool, StreamsError> {
+        let Some(restore) = &mut self.restore else { return Ok(true) };
+        let fetched =
+            restore.reader.poll(timeout).map_err(StreamsError::log("reading a changelog to restore"))?;
+        for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
+            let Some(changelog) = changelog else { continue };
+            let batches: Vec<RecordBatch> = fetched
+                .iter()
+                .filter(|fetched| fetched.partition == changelog.partition)
+                .map(|fetched| fetched.batch.clone())
+                .collect();
+            let reached = restore.reader.position(&changelog.partition).unwrap_or(changelog.position);
+            let position = batches.iter().map(|batch| batch.last_offset() + 1).fold(reached, Offset::max);
+            if position > changelog.position {
+                store.restore(&batches, changelog.position, position)?;
+                restore.progress.done += position - changelog.position;
+                changelog.position = position;
+            }
+        }
+        let changelogs = &self.changelogs;
+        restore.targets.retain(|(index, end)| {
+            let position = changelogs.get(*index).and_then(Option::as_ref).map_or(*end, |log| log.position);
+            position < *end
+        });
+        if restore.targets.is_empty() {
+            self.restore = None;
+        }
+        Ok(self.restore.is_none())
+    }
+
+    /// Makes the stores visible to queries and starts the nodes.
+    pub(crate) fn start(&mut self, shared: &Shared) -> Result<(), StreamsError> {
+        for store in &self.instance.state.stores {
+            let types = Arc::clone(&shared.topology.inner.store(store.name()).types);
+            let count = shared.counts.tasks.get(self.id.sub_topology as usize).copied().unwrap_or(1);
+            shared.registry.add(store.name(), types, self.id.partition, count, store.reader());
+        }
+        self.instance.init(shared.config.clock.now())?;
+        self.started = true;
+        Ok(())
+    }
+
+    /// Ends the task; what is uncommitted is gone.
+    pub(crate) fn close(&mut self, shared: &Shared) {
+        for store in &self.instance.state.stores {
+            shared.registry.remove(store.name(), self.id.partition);
+        }
+        if self.started {
+            self.instance.close();
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.started
+    }
+
+    /// Buffers a batch. What lies before the position is skipped: a log may hand it out again.
+    pub(crate) fn add(&mut self, fetched: Fetched) {
+        let Some(input) = self.inputs.iter_mut().find(|input| input.partition == fetched.partition) else {
+            return;
+        };
+        input.end = input.end.max(fetched.end);
+        let buffered_to = input.queue.back().map_or(input.position, |batch| Some(batch.last_offset() + 1));
+        if buffered_to.is_some_and(|to| fetched.batch.last_offset() < to) {
+            return;
+        }
+        input.buffered += fetched.batch.bytes();
+        input.queue.push_back(fetched.batch);
+    }
+
+    /// Whether records wait in a buffer.
+    pub(crate) fn has_work(&self) -> bool {
+        self.started && self.inputs.iter().any(|input| !input.queue.is_empty())
+    }
+
+    /// Whether the record with the smallest timestamp can be known: every input has one, or has no more for now.
+    fn ready(&mut self, now: Duration, max_idle: Duration) -> bool {
+        let mut any = false;
+        let mut unknown = false;
+        for input in &self.inputs {
+            if input.queue.is_empty() {
+                unknown |= input.position.unwrap_or(input.end) < input.end;
+            } else {
+                any = true;
+            }
+        }
+        if !any || !unknown {
+            self.waiting = None;
+            return any;
+        }
+        let since = *self.waiting.get_or_insert(now);
+        now.saturating_sub(since) >= max_idle
+    }
+
+    /// Processes buffered records until a buffer runs empty; tells whether it did anything.
+    pub(crate) fn run(
+        &mut self,
+        now: Duration,
+        wall_clock: Timestamp,
+        max_idle: Duration,
+    ) -> Result<bool, StreamsError> {
+        if !self.started || !self.ready(now, max_idle) {
+            return Ok(false);
+        }
+        self.instance.state.wall_clock = wall_clock;
+        let before = self.instance.state.counts.records_in;
+        if let [input] = self.inputs.as_mut_slice() {
+            while let Some(batch) = input.queue.pop_front() {
+                input.buffered = input.buffered.saturating_sub(batch.bytes());
+                self.instance.enter(&input.partition.topic, input.partition.partition);
+                let from = input.position.unwrap_or(Offset::MIN);
+                for record in batch.iter() {
+                    if record.offset >= from {
+                        self.instance.process(input.source, &record)?;
+                    }
+                }
+                input.position = Some(batch.last_offset() + 1);
+                // A batch at a time, so that the thread can commit in between.
+                break;
+            }
+        } else {
+            self.run_by_time()?;
+        }
+        self.records += self.instance.state.counts.records_in - before;
+        Ok(true)
+    }
+
+    /// With several inputs: always the record with the smallest timestamp, until one of the first batches is used up.
+    fn run_by_time(&mut self) -> Result<(), StreamsError> {
+        let heads: Vec<Option<RecordBatch>> =
+            self.inputs.iter_mut().map(|input| input.queue.pop_front()).collect();
+        let mut records: Vec<_> = heads
+            .iter()
+            .zip(&self.inputs)
+            .map(|(head, input)| {
+                let from = input.position.unwrap_or(Offset::MIN);
+                let records = head.iter().flat_map(RecordBatch::iter);
+                records.skip_while(move |record| record.offset < from).peekable()
+            })
+            .collect();
+        loop {
+            let next = records
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(index, records)| records.peek().map(|record| (record.timestamp, index)))
+                .min();
+            let Some((_, index)) = next else { break };
+            let (Some(iterator), Some(input)) = (records.get_mut(index), self.inputs.get_mut(index)) else {
+                break;
+            };
+            let Some(record) = iterator.next() else { break };
+            self.instance.enter(&input.partition.topic, input.partition.partition);
+            self.instance.process(input.source, &record)?;
+            input.position = Some(record.offset + 1);
+            if iterator.peek().is_none() {
+                break;
+            }
+        }
+        // Batches that are not used up go back; their processed records are skipped by offset.
+        let unfinished: Vec<bool> = records.iter_mut().map(|records| records.peek().is_some()).collect();
+        drop(records);
+        for ((input, head), unfinished) in self.inputs.iter_mut().zip(heads).zip(unfinished) {
+            let Some(head) = head else { continue };
+            if unfinished {
+                input.queue.push_front(head);
+            } else {
+                input.position = Some(input.position.unwrap_or(Offset::MIN).max(head.last_offset() + 1));
+                input.buffered = input.buffered.saturating_sub(head.bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Inputs that should stop, and inputs that may go on, for the sake of memory.
+    pub(crate) fn flow_control(&mut self, pause: &mut Vec<TopicPartition>, resume: &mut Vec<TopicPartition>) {
+        for input in &mut self.inputs {
+            let full = !self.started || input.buffered > MAX_BUFFERED;
+            if full != input.paused {
+                input.paused = full;
+                (if full { &mut *pause } else { &mut *resume }).push(input.partition.clone());
+            }
+        }
+    }
+
+    /// Runs punctuations on the wall clock.
+    pub(crate) fn punctuate(&mut self, wall_clock: Timestamp) -> Result<(), StreamsError> {
+        if self.started {
+            self.instance.state.wall_clock = wall_clock;
+            let ran = self.instance.punctuate(PunctuationType::WallClock, wall_clock)?;
+            self.touched |= ran > 0;
+        }
+        Ok(())
+    }
+
+    /// When the next punctuation on the wall clock is due.
+    pub(crate) fn next_punctuation(&self) -> Option<Timestamp> {
+        self.instance.state.punctuations.next(PunctuationType::WallClock).filter(|_| self.started)
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.inputs.iter().any(|input| input.position.is_some() && input.position != input.committed)
+            || self.touched
+                && (self.instance.state.outputs.bytes() > 0
+                    || self.instance.state.stores.iter().any(|store| store.is_dirty()))
+    }
+
+    pub(crate) fn wants_commit(&self, cache_entries: usize) -> bool {
+        self.instance.state.commit_requested
+            || self.instance.state.stores.iter().any(|store| store.uncommitted() > cache_entries)
+    }
+
+    /// Makes changelog records of all changes.
+    pub(crate) fn flush(&mut self) -> Result<(), StreamsError> {
+        for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
+            store.flush(changelog.as_mut().map(|changelog| &mut changelog.builder))?;
+        }
+        Ok(())
+    }
+
+    /// Hands everything written so far to `append`.
+    pub(crate) fn drain(
+        &mut self,
+        append: &mut dyn FnMut(&TopicPartition, &mut BatchBuilder) -> Result<(), StreamsError>,
+    ) -> Result<(), StreamsError> {
+        for (partition, builder) in self.instance.state.outputs.drain() {
+            append(partition, builder)?;
+        }
+        for changelog in self.changelogs.iter_mut().flatten().filter(|log| !log.builder.is_empty()) {
+            let records = changelog.builder.len() as i64;
+            append(&changelog.partition, &mut changelog.builder)?;
+            changelog.pending += records;
+        }
+        Ok(())
+    }
+
+    /// Input positions that are not committed yet.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = (TopicPartition, Offset)> {
+        self.inputs
+            .iter()
+            .filter(|input| input.position != input.committed)
+            .filter_map(|input| input.position.map(|position| (input.partition.clone(), position)))
+    }
+
+    /// After the log has committed: stages the stores' changes together with their changelog positions.
+    pub(crate) fn stage(
+        &mut self,
+        bases: &[(TopicPartition, Offset)],
+        shared: &Shared,
+        batch: &mut StoreBatch,
+    ) -> Result<(), StreamsError> {
+        for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
+            let mark = match changelog {
+                Some(changelog) if changelog.pending > 0 => {
+                    let base = bases.iter().find(|(partition, _)| *partition == changelog.partition);
+                    changelog.position = match base {
+                        Some((_, base)) => base + changelog.pending,
+                        // The log does not say; this task is the partition's only writer, so that its end is ours.
+                        None => {
+                            let offsets = shared.admin.offsets(&changelog.partition.topic);
+                            let offsets =
+                                offsets.map_err(StreamsError::log("looking a changelog's end up"))?;
+                            offsets.get(self.id.partition as usize).map_or(changelog.position, |p| p.latest)
+                        }
+                    };
+                    changelog.pending = 0;
+                    Some(changelog.position)
+                }
+                Some(changelog) => Some(changelog.position),
+                None => None,
+            };
+            store.stage(batch, mark)?;
+        }
+        Ok(())
+    }
+
+    /// After everything is committed.
+    pub(crate) fn committed(&mut self, cache_entries: usize) {
+        for store in &mut self.instance.state.stores {
+            store.committed(cache_entries);
+        }
+        for input in &mut self.inputs {
+            input.committed = input.position;
+        }
+        self.touched = false;
+        self.instance.state.commit_requested = false;
+    }
+
+    pub(crate) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.instance.state.counts)
+    }
+
+    pub(crate) fn snapshot(&self, thread: &str) -> TaskSnapshot {
+        let stream_time = self.instance.state.stream_time;
+        TaskSnapshot {
+            id: self.id.to_string(),
+            sub_topology: self.id.sub_topology,
+            partition: self.id.partition,
+            thread: thread.to_owned(),
+            state: String::from(if self.started { "running" } else { "restoring" }),
+            stream_time: (stream_time >= 0).then_some(stream_time),
+            records: self.records,
+            inputs: self
+                .inputs
+                .iter()
+                .map(|input| {
+                    let position = input.position.unwrap_or(0);
+                    let end = input.end.max(position);
+                    PartitionLag {
+                        topic: input.partition.topic.to_string(),
+                        partition: input.partition.partition,
+                        position,
+                        end,
+                        lag: end - position,
+                    }
+                })
+                .collect(),
+            restore: self.restore.as_ref().map(|restore| restore.progress),
+        }
+    }
+}
