@@ -18,34 +18,38 @@ mod source;
 use std::fs::File;
 use std::path::Path;
 
-pub use encoding::Encoding;
 pub use error::{CsvError, RowError};
 pub use header::COLUMNS;
 pub use lines::MAX_RECORD;
 pub use row::Row;
-pub use source::{CsvOptions, CsvSource, LINE_HEADER};
+pub use source::{CsvOptions, CsvSource, LINE_HEADER, record};
 
-use encoding::Text;
+use encoding::{Encoding, Text};
 use header::Header;
 use lines::Lines;
 
-/// Rows of a file of customers, one at a time.
-pub struct Customers {
+/// Rows of any CSV file with a header, one at a time: the cells as text.
+pub struct Records {
     lines: Lines<Text<File>>,
-    header: Header,
+    names: Vec<String>,
     delimiter: u8,
-    encoding: Encoding,
     size: u64,
     notes: Vec<String>,
 }
 
-/// Opens a file of customers and checks its header; the delimiter is found out (comma, semicolon or tab).
-pub fn read_customers(path: &Path) -> Result<Customers, CsvError> {
-    read_customers_with(path, None)
+/// One row of any CSV file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Line of the file on which the row begins, from 1.
+    pub line: u64,
+    /// The cells, as many as the header has names.
+    pub cells: Vec<String>,
+    /// What was coped with.
+    pub notes: Vec<String>,
 }
 
-/// The same with a given delimiter.
-pub fn read_customers_with(path: &Path, delimiter: Option<u8>) -> Result<Customers, CsvError> {
+/// Opens any CSV file with a header; the delimiter is found out (comma, semicolon or tab).
+pub fn read_records(path: &Path, delimiter: Option<u8>) -> Result<Records, CsvError> {
     let unreadable = |source| CsvError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -69,9 +73,8 @@ pub fn read_customers_with(path: &Path, delimiter: Option<u8>) -> Result<Custome
     }
     let delimiter = delimiter.unwrap_or_else(|| header::delimiter(&first.bytes));
     lines.set_delimiter(delimiter);
-    let (fields, latin) = row::fields(&first.bytes, delimiter);
-    let header = Header::read(path, &fields)?;
-    let mut notes = header.notes();
+    let (names, latin) = row::fields(&first.bytes, delimiter);
+    let mut notes = Vec::new();
     if encoding != Encoding::Utf8 {
         notes.push(format!("the file is {encoding}; it is read as such"));
     }
@@ -81,18 +84,19 @@ pub fn read_customers_with(path: &Path, delimiter: Option<u8>) -> Result<Custome
     if delimiter != b',' {
         notes.push(format!("fields are separated by {:?}", char::from(delimiter)));
     }
-    Ok(Customers { lines, header, delimiter, encoding, size: metadata.len(), notes })
+    let names = names.into_iter().map(|name| name.trim().to_owned()).collect();
+    Ok(Records { lines, names, delimiter, size: metadata.len(), notes })
 }
 
-impl Customers {
+impl Records {
+    /// The header.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// What was coped with in the file as a whole.
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    /// How the file is encoded.
-    pub fn encoding(&self) -> Encoding {
-        self.encoding
     }
 
     /// Size of the file in bytes.
@@ -104,18 +108,72 @@ impl Customers {
     pub fn position(&self) -> u64 {
         self.lines.reader().position()
     }
+
+    fn line(&mut self) -> Option<Result<lines::Line, RowError>> {
+        loop {
+            return match self.lines.next()? {
+                Ok(line) if line.bytes.trim_ascii().is_empty() => continue,
+                Ok(line) => Some(Ok(line)),
+                Err(error) => Some(Err(error.into_row_error())),
+            };
+        }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, RowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = match self.line()? {
+            Ok(line) => line,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(row::record(&line, self.delimiter, self.names.len()))
+    }
+}
+
+/// Rows of a file of customers, one at a time.
+pub struct Customers {
+    records: Records,
+    header: Header,
+    notes: Vec<String>,
+}
+
+/// Opens a file of customers and checks its header; the delimiter is found out (comma, semicolon or tab).
+pub fn read_customers(path: &Path) -> Result<Customers, CsvError> {
+    read_customers_with(path, None)
+}
+
+/// The same with a given delimiter.
+pub fn read_customers_with(path: &Path, delimiter: Option<u8>) -> Result<Customers, CsvError> {
+    let records = read_records(path, delimiter)?;
+    let header = Header::read(path, records.names())?;
+    let notes = records.notes().iter().cloned().chain(header.notes()).collect();
+    Ok(Customers { records, header, notes })
+}
+
+impl Customers {
+    /// What was coped with in the file as a whole.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.records.size()
+    }
+
+    /// How many bytes of it have been read, for progress.
+    pub fn position(&self) -> u64 {
+        self.records.position()
+    }
 }
 
 impl Iterator for Customers {
     type Item = Result<Row, RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            return match self.lines.next()? {
-                Ok(line) if line.bytes.trim_ascii().is_empty() => continue,
-                Ok(line) => Some(self.header.row(&line, self.delimiter)),
-                Err(error) => Some(Err(error.into_row_error())),
-            };
-        }
+        let delimiter = self.records.delimiter;
+        Some(self.records.line()?.and_then(|line| self.header.row(&line, delimiter)))
     }
 }

@@ -74,6 +74,50 @@ pub(super) fn fields(record: &[u8], delimiter: u8) -> (Vec<String>, bool) {
     (all, not_utf8)
 }
 
+const NOT_UTF8: &str = "not UTF-8; read as Latin-1 (Windows-1252)";
+
+/// What to say of surplus fields: `Err` when they hold something.
+fn surplus(fields: &[String], expected: usize) -> Result<Option<String>, String> {
+    let surplus = fields.get(expected..).unwrap_or_default();
+    if surplus.iter().any(|field| !field.trim().is_empty()) {
+        return Err(format!(
+            "{} fields, but the header has {expected}; put text with a comma between quotes",
+            fields.len()
+        ));
+    }
+    Ok(match surplus.len() {
+        0 => None,
+        1 => Some(String::from("a surplus comma at the end of the line; left out")),
+        many => Some(format!("{many} surplus commas at the end of the line; left out")),
+    })
+}
+
+/// The cells of one record of text, as many as the header has.
+pub(super) fn record(line: &Line, delimiter: u8, expected: usize) -> Result<super::Record, RowError> {
+    let (mut cells, not_utf8) = fields(&line.bytes, delimiter);
+    let mut notes = Vec::new();
+    if not_utf8 {
+        notes.push(String::from(NOT_UTF8));
+    }
+    let outcome = match surplus(&cells, expected) {
+        Ok(note) if cells.len() >= expected => Ok(note),
+        Ok(_) => Err(format!("{} fields, but the header has {expected}", cells.len())),
+        Err(reason) => Err(reason),
+    };
+    match outcome {
+        Ok(note) => {
+            notes.extend(note);
+            cells.truncate(expected);
+            Ok(super::Record { line: line.number, cells, notes })
+        }
+        Err(reason) => {
+            let mut raw = line.bytes.clone();
+            raw.truncate(MAX_RAW);
+            Err(RowError { line: line.number, column: None, reason, raw, json: None, key: None })
+        }
+    }
+}
+
 /// A row while it is read: what is good so far, and the first thing that is wrong.
 struct Reading {
     object: Map<String, Value>,
@@ -137,24 +181,12 @@ impl Header {
         let (fields, not_utf8) = fields(&line.bytes, delimiter);
         let mut notes = Vec::new();
         if not_utf8 {
-            notes.push(String::from("not UTF-8; read as Latin-1 (Windows-1252)"));
+            notes.push(String::from(NOT_UTF8));
         }
         let mut reading = Reading { object: Map::new(), wrong: None };
-        let surplus = fields.get(self.fields.len()..).unwrap_or_default();
-        if surplus.iter().any(|field| !field.trim().is_empty()) {
-            reading.wrong(
-                None,
-                format!(
-                    "{} fields, but the header has {}; put text with a comma between quotes",
-                    fields.len(),
-                    self.fields.len()
-                ),
-            );
-        } else if !surplus.is_empty() {
-            notes.push(match surplus.len() {
-                1 => String::from("a surplus comma at the end of the line; left out"),
-                many => format!("{many} surplus commas at the end of the line; left out"),
-            });
+        match surplus(&fields, self.fields.len()) {
+            Ok(note) => notes.extend(note),
+            Err(reason) => reading.wrong(None, reason),
         }
         for (column, field) in self.fields.iter().zip(&fields) {
             if let Some(column) = column {

@@ -82,6 +82,12 @@ pub enum FetchError {
         /// What is wrong.
         reason: String,
     },
+    /// The server sends us round in circles.
+    #[error("{url} redirects again and again; check the address")]
+    Circle {
+        /// The address.
+        url: String,
+    },
     /// The server sends us elsewhere.
     #[error(
         "{url} redirects to {target}, which is another server; if that is right, set it as the source's address"
@@ -140,8 +146,16 @@ impl Client {
         Self { agent, options }
     }
 
-    /// Asks for one batch. `now` is needed for a `Retry-After` that is a date.
+    /// Asks for one batch of users. `now` is needed for a `Retry-After` that is a date.
     pub fn fetch(&self, url: &str, now: Timestamp) -> Result<Batch, FetchError> {
+        let body = self.get(url, now)?;
+        let envelope: Envelope = serde_json::from_slice(&body)
+            .map_err(|error| FetchError::NotUsers { url: url.to_owned(), reason: error.to_string() })?;
+        Ok(Batch { users: envelope.results.len(), body, status: 200 })
+    }
+
+    /// Asks for whatever is there; a status other than 200 is an error. `now` is needed for a `Retry-After` that is a date.
+    pub fn get(&self, url: &str, now: Timestamp) -> Result<Vec<u8>, FetchError> {
         let mut address = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.agent.get(&address);
@@ -164,20 +178,14 @@ impl Client {
                 let retry_after = header("retry-after").and_then(|text| retry_after(text, now));
                 return Err(FetchError::Status { url: address, status, retry_after });
             }
-            let body = response
+            return response
                 .body_mut()
                 .with_config()
                 .limit(self.options.max_bytes)
                 .read_to_vec()
-                .map_err(|error| self.failed(&address, error))?;
-            let envelope: Envelope = serde_json::from_slice(&body)
-                .map_err(|error| FetchError::NotUsers { url: address.clone(), reason: error.to_string() })?;
-            return Ok(Batch { users: envelope.results.len(), body, status });
+                .map_err(|error| self.failed(&address, error));
         }
-        Err(FetchError::NotUsers {
-            url: url.to_owned(),
-            reason: String::from("it redirects again and again"),
-        })
+        Err(FetchError::Circle { url: url.to_owned() })
     }
 
     fn failed(&self, url: &str, error: ureq::Error) -> FetchError {

@@ -1,5 +1,12 @@
 //! The sources as a whole: through files, through HTTP on loopback, through a log.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests, and the helpers beside them"
+)]
+
 mod csv_input;
 mod running;
 mod scenario;
