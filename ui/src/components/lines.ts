@@ -32,7 +32,7 @@ export async function drawLines(box: HTMLElement, lines: Lines): Promise<{ plot:
   const strokes = [1, 2, 3, 4].map((n) => colour(box, `--series-${n}`));
   const font = `11px ${getComputedStyle(box).fontFamily}`;
   // Only times of one day are told apart by the clock.
-  const moment = (ms: number, span: number): string => (span > 2 * DAY_S * 1000 ? locale.date(ms) : locale.clock(ms));
+  const moment = (ms: number, span: number): string => (span > 3 * DAY_S * 1000 ? locale.date(ms) : span > DAY_S * 500 ? locale.hour(ms) : locale.clock(ms));
   const axis = { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
   const tip = document.createElement('div');
   tip.className = 'uplot-tip';
@@ -47,7 +47,7 @@ export async function drawLines(box: HTMLElement, lines: Lines): Promise<{ plot:
       cursor: { y: false, points: { size: 8 } },
       scales: { x: { time: true }, y: { range: range ?? ((_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.12)]) } },
       axes: [
-        { ...axis, space: 90, values: (self, ticks) => ticks.map((tick) => moment(tick, (self.scales['x']?.max ?? 0) - (self.scales['x']?.min ?? 0))) },
+        { ...axis, size: 30, space: 95, values: (self, ticks) => ticks.map((tick) => moment(tick, (self.scales['x']?.max ?? 0) - (self.scales['x']?.min ?? 0))) },
         { ...axis, size: (_, values) => 14 + 6.5 * Math.max(3, ...(values ?? []).map((value) => value.length)), values: (_, ticks) => ticks.map(format) },
       ],
       series: [
@@ -78,7 +78,7 @@ export async function drawLines(box: HTMLElement, lines: Lines): Promise<{ plot:
               const value = self.data[i + 1]?.[at];
               return `${one.label}: ${value === null || value === undefined ? '—' : format(value)}`;
             });
-            tip.textContent = [locale.clock(time), ...said].join('\n');
+            tip.textContent = [moment(time, (self.scales['x']?.max ?? 0) - (self.scales['x']?.min ?? 0)), ...said].join('\n');
             const left = self.valToPos(time, 'x');
             tip.style.left = `${left > self.over.clientWidth / 2 ? left - tip.offsetWidth - 10 : left + 10}px`;
           },

@@ -29,6 +29,8 @@ export interface Formats {
   duration(ms: number): string;
   date(ms: number): string;
   clock(ms: number): string;
+  /** Day and time, short, for axes of a day or two. */
+  hour(ms: number): string;
   exact(ms: number): string;
   ago(ms: number, now: number): string;
   list(items: string[]): string;
@@ -46,6 +48,7 @@ export function formats(lang: Lang): Formats {
   const dates = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat => new Intl.DateTimeFormat(locale, { hourCycle: 'h23', ...options });
   const day = dates({ year: 'numeric', month: 'short', day: 'numeric' });
   const clock = dates({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const hour = dates({ weekday: 'short', hour: '2-digit', minute: '2-digit' });
   const exact = dates({
     weekday: 'short',
     year: 'numeric',
@@ -72,8 +75,11 @@ export function formats(lang: Lang): Formats {
     points: (share, digits = 1) =>
       number({ minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(share * 100),
     signed: (value, digits = 2) => number({ maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(value),
-    money: (value, currency) =>
-      number({ style: 'currency', currency, maximumFractionDigits: Math.abs(value) < 1000 ? 2 : 0, minimumFractionDigits: 0 }).format(value),
+    money(value, currency) {
+      // Cents matter for a price, not for a year's sales.
+      const digits = Math.abs(value) < 1000 && !Number.isInteger(value) ? 2 : 0;
+      return number({ style: 'currency', currency, maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
+    },
     bytes(value) {
       for (const [size, name] of [
         [2 ** 30, 'gigabyte'],
@@ -100,6 +106,7 @@ export function formats(lang: Lang): Formats {
     },
     date: (ms) => day.format(ms),
     clock: (ms) => clock.format(ms),
+    hour: (ms) => hour.format(ms),
     exact: (ms) => exact.format(ms),
     ago(ms, now) {
       const delta = ms - now;

@@ -47,6 +47,8 @@ export const en = {
   },
   common: {
     none: '—',
+    /** Between a name and its value. */
+    colon: ': ',
     yes: 'Yes',
     no: 'No',
     all: 'All',
@@ -410,7 +412,7 @@ export const en = {
     columns: { name: 'Name', gender: 'Gender', age: 'Age', country: 'Country', city: 'City', email: 'E-mail', received: 'Received', updated: 'Updated' },
     empty: 'No user yet',
     emptyHelp: 'The source asks the service every few seconds; its state is shown here.',
-    more: (n: string) => `and ${n} more in the table`,
+    more: (n: number, text: string) => `and ${text} ${s(n, 'country', 'countries')} more in the table`,
     noSource: 'The users source is not running.',
   },
   alerts: {
@@ -418,7 +420,7 @@ export const en = {
     filter: { open: 'Open', all: 'All' },
     caption: 'Alerts, newest first',
     columns: { rule: 'Rule', subject: 'Who', value: 'Value', window: 'When', state: 'State', evidence: 'Evidence' },
-    over: (value: string, threshold: string) => `${value}, threshold ${threshold}`,
+    over: (threshold: string) => `threshold ${threshold}`,
     logins: (n: number, text: string) => `${text} ${s(n, 'login', 'logins')}`,
     acknowledge: 'Acknowledge',
     snooze: 'Snooze 1 h',
@@ -464,6 +466,7 @@ export const en = {
     lead: 'Is it healthy, where is the lag, and do the stores say what the log says?',
     engine: 'Engine',
     engineState: 'State',
+    engineStates: { starting: 'Starting', restoring: 'Restoring', running: 'Running', stopping: 'Stopping', stopped: 'Stopped', failed: 'Failed', suspended: 'Suspended' },
     recordsIn: 'Records in',
     recordsOut: 'Records out',
     skipped: 'Skipped',

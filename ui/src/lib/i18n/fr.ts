@@ -49,6 +49,8 @@ export const fr: Messages = {
   },
   common: {
     none: '—',
+    /** Between a name and its value. */
+    colon: ' : ',
     yes: 'Oui',
     no: 'Non',
     all: 'Tous',
@@ -412,7 +414,7 @@ export const fr: Messages = {
     columns: { name: 'Nom', gender: 'Genre', age: 'Âge', country: 'Pays', city: 'Ville', email: 'Courriel', received: 'Reçu', updated: 'Mis à jour' },
     empty: 'Aucun utilisateur',
     emptyHelp: 'La source interroge le service toutes les quelques secondes ; son état est indiqué ici.',
-    more: (n) => `et ${n} autres dans le tableau`,
+    more: (n, text) => `et ${text} ${s(n, 'autre', 'autres')} pays dans le tableau`,
     noSource: 'La source des utilisateurs ne tourne pas.',
   },
   alerts: {
@@ -420,7 +422,7 @@ export const fr: Messages = {
     filter: { open: 'Ouvertes', all: 'Toutes' },
     caption: 'Alertes, de la plus récente à la plus ancienne',
     columns: { rule: 'Règle', subject: 'Qui', value: 'Valeur', window: 'Quand', state: 'État', evidence: 'Preuves' },
-    over: (value, threshold) => `${value}, seuil ${threshold}`,
+    over: (threshold) => `seuil ${threshold}`,
     logins: (n, text) => `${text} ${s(n, 'connexion', 'connexions')}`,
     acknowledge: 'Prendre en charge',
     snooze: 'Veille 1 h',
@@ -466,6 +468,7 @@ export const fr: Messages = {
     lead: 'Tout va-t-il bien, où est le retard, et les magasins disent-ils la même chose que le journal ?',
     engine: 'Moteur',
     engineState: 'État',
+    engineStates: { starting: 'Démarrage', restoring: 'Restauration', running: 'En marche', stopping: 'Arrêt en cours', stopped: 'Arrêté', failed: 'En échec', suspended: 'Suspendu' },
     recordsIn: 'Entrées',
     recordsOut: 'Sorties',
     skipped: 'Écartés',
