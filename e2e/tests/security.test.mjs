@@ -58,13 +58,22 @@ test('the policy holds in the browser: an inline script and a foreign image are 
   assert.ok(stopped.seen.some((d) => d.startsWith('img-src')), String(stopped.seen));
 });
 
-for (const [what, headers] of [
-  ['a foreign Origin', { origin: 'https://example.invalid' }],
-  ['another port of this machine', { origin: 'http://127.0.0.1:9' }],
-  ['Origin: null', { origin: 'null' }],
-  ['Sec-Fetch-Site: cross-site', { 'sec-fetch-site': 'cross-site' }],
+test('no page asks anything of anyone but the program', async (t) => {
+  const { page, watched, go } = await openTab(t, chrome.browser, running.program);
+  for (const { path, page: name } of PAGES) {
+    await go(`${path}?lang=en`);
+    await page.locator(`main[data-page="${name}"] h1`).waitFor();
+  }
+  watched.clean();
+});
+
+for (const [title, headers] of [
+  ['a POST from a foreign Origin is refused', { origin: 'https://example.invalid' }],
+  ['a POST from another port of this machine is refused', { origin: 'http://127.0.0.1:9' }],
+  ['a POST with Origin null is refused', { origin: 'null' }],
+  ['a POST with Sec-Fetch-Site cross-site is refused', { 'sec-fetch-site': 'cross-site' }],
 ]) {
-  test(`a POST from ${what} is refused`, async () => {
+  test(title, async () => {
     const { status } = await raw('/api/v1/form', {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
