@@ -81,6 +81,7 @@ pub struct EmbeddedLog {
     store: Store,
     clock: Arc<dyn Clock>,
     stop: Arc<Stop>,
+    trouble: Arc<Mutex<Option<String>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -118,14 +119,15 @@ impl EmbeddedLog {
         let broker = Arc::new(Broker::open(store.clone(), Arc::clone(&config.clock), config.topic_defaults)?);
         let stop = Arc::new(Stop::default());
         let mut threads = Vec::new();
+        let trouble = Arc::new(Mutex::new(None));
         if let Some(interval) = config.maintenance_interval {
             let (broker, clock, stop) = (Arc::clone(&broker), Arc::clone(&config.clock), Arc::clone(&stop));
+            let trouble = Arc::clone(&trouble);
             threads.push(spawn("log-maintenance", move || {
                 while !stop.wait(interval) {
-                    if broker.run_maintenance(clock.now()).is_err() {
-                        // The storage has noted why, and tells everybody who calls.
-                        break;
-                    }
+                    let outcome = broker.run_maintenance(clock.now());
+                    *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                        outcome.err().map(|error| error.to_string());
                 }
             })?);
         }
@@ -139,7 +141,15 @@ impl EmbeddedLog {
                 }
             })?);
         }
-        Ok(Arc::new(Self { folder, broker, store, clock: config.clock, stop, threads: Mutex::new(threads) }))
+        Ok(Arc::new(Self {
+            folder,
+            broker,
+            store,
+            clock: config.clock,
+            stop,
+            trouble,
+            threads: Mutex::new(threads),
+        }))
     }
 
     /// The folder.
@@ -157,6 +167,11 @@ impl EmbeddedLog {
         self.run_maintenance(self.clock.now())
     }
 
+    /// Why the last maintenance that ran by itself failed, if it did: without it the log grows.
+    pub fn maintenance_trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Bytes on disk, journals included.
     pub fn disk_bytes(&self) -> Result<u64> {
         self.store.disk_bytes()
@@ -171,11 +186,12 @@ impl EmbeddedLog {
     /// member or a reader gets [`Closed`](LogError::Closed) from then on. Dropping the log closes it too.
     pub fn close(&self) -> Result<()> {
         self.stop.stop();
+        // IMPORTANT: before the threads, so that maintenance of a large topic ends with the chunk that it is at.
+        self.broker.close();
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // A panic in there has been reported by the panic hook; nothing depends on these threads any more.
             let _ = thread.join();
         }
-        self.broker.close();
         self.store.close()
     }
 }

@@ -93,3 +93,21 @@ fn with_interval_durability_nothing_is_lost_by_closing() {
     drop(log);
     count(&open(folder.path(), Durability::Commit), 1_000);
 }
+
+#[test]
+fn what_retention_removes_is_given_back_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), Durability::Commit);
+    log.admin().create_topic(&TopicSpec::new("t", 2).with("retention.bytes", "1000000")).unwrap();
+    let mut appended = 0;
+    for _ in 0..4 {
+        append(&log, 1_000);
+        appended += log.run_maintenance(1_000).unwrap().removed_bytes;
+    }
+    // The journal is 64 MiB, and the newest of what was removed waits for a compaction.
+    let left = log.disk_bytes().unwrap();
+    assert!(
+        appended > 150_000_000 && left < 64 * 1024 * 1024 + appended / 2,
+        "{left} of {appended} are left"
+    );
+}

@@ -51,15 +51,31 @@ pub(super) fn run(shared: &Shared, now: Timestamp) -> Result<Maintenance> {
             })
             .collect()
     };
+    let mut first_error = None;
     for (at, settings) in work {
-        if settings.delete && (settings.retention_ms.is_some() || settings.retention_bytes.is_some()) {
-            retain(shared, &at, &settings, now, &mut done)?;
-        }
-        if settings.compact {
-            while compact(shared, &at, &settings, now, &mut done)? {}
+        if let Err(error) = maintain(shared, &at, &settings, now, &mut done) {
+            // Trouble with one partition must not let all others grow; but when nothing can be written any more, that is all.
+            shared.check_open(&shared.lock())?;
+            first_error.get_or_insert(error);
         }
     }
-    Ok(done)
+    first_error.map_or(Ok(done), Err)
+}
+
+fn maintain(
+    shared: &Shared,
+    at: &TopicPartition,
+    settings: &TopicSettings,
+    now: Timestamp,
+    done: &mut Maintenance,
+) -> Result<()> {
+    if settings.delete && (settings.retention_ms.is_some() || settings.retention_bytes.is_some()) {
+        retain(shared, at, settings, now, done)?;
+    }
+    if settings.compact {
+        while compact(shared, at, settings, now, done)? {}
+    }
+    Ok(())
 }
 
 /// The partition now; `None` when it has been deleted meanwhile.
@@ -210,6 +226,7 @@ impl Pass {
         young: Option<Timestamp>,
     ) -> Result<bool> {
         while self.end < latest {
+            shared.check_open(&shared.lock())?;
             let span = Span { from: self.end, until: latest, overlapping: false };
             let entries = shared.storage.read(slot, span, CHUNK)?;
             if entries.is_empty() {

@@ -4,6 +4,8 @@
 //! ```text
 //! producers ─▶ queue ─▶ leader: check, give offsets (state lock) ─▶ storage.write (no lock) ─▶ publish, wake pollers (state lock)
 //! ```
+//! Of a member's settings, `session.timeout.ms` (60000) has a meaning: without a poll for so long, its partitions go to others.
+//!
 //! Invariants:
 //! - whoever finds nobody writing becomes leader and commits all that is queued with one `storage.write` (group commit);
 //! - readers never go beyond the published end of a partition, so they see whole transactions only;
