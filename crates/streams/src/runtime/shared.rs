@@ -1,6 +1,6 @@
 //! What the threads of one program share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
 use crate::error::StreamsError;
 use crate::state::{Backend, MemoryBackend, PersistentBackend, StoreRegistry};
-use crate::topology::Topology;
+use crate::topology::{TaskId, Topology};
 
 pub(crate) struct Shared {
     pub topology: Topology,
@@ -25,6 +25,9 @@ pub(crate) struct Shared {
     pub registry: Arc<StoreRegistry>,
     pub directory: Arc<Directory>,
     pub stop: AtomicBool,
+    /// Tasks that a thread of this process holds. One that another thread has lost without knowing it yet must be let go first: two
+    /// tasks on one local store would overwrite each other's restores.
+    held: Mutex<BTreeSet<TaskId>>,
     #[cfg(test)]
     pub crash: Option<CrashHook>,
 }
@@ -63,10 +66,21 @@ impl Shared {
             registry: Arc::new(StoreRegistry::default()),
             directory: Arc::new(directory),
             stop: AtomicBool::new(false),
+            held: Mutex::default(),
             #[cfg(test)]
             crash: None,
             config,
         })
+    }
+
+    /// Takes a task for a thread; `false` while another thread of this process holds it.
+    pub(crate) fn hold(&self, id: TaskId) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    /// Lets a task go.
+    pub(crate) fn let_go(&self, id: TaskId) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -289,7 +289,10 @@ impl World {
             }
         }
         for round in 0.. {
-            assert!(round < 5_000, "seed {}: the input is not processed to its end", self.seed);
+            if round >= 3_000 {
+                self.explain();
+                panic!("seed {}: the input is not processed to its end", self.seed);
+            }
             self.clock.advance(Duration::from_secs(if round < 20 { 30 } else { 1 }));
             for number in 0..2 {
                 for thread in 0..2 {
@@ -301,6 +304,15 @@ impl World {
             }
             if round > 40 && self.done() {
                 return;
+            }
+        }
+    }
+
+    fn explain(&mut self) {
+        eprintln!("group: {:?}", self.log.admin().describe_group(APP));
+        for process in self.processes.iter_mut().flatten() {
+            for thread in &mut process.threads {
+                eprintln!("{thread:?}");
             }
         }
     }

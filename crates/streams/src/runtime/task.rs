@@ -77,10 +77,18 @@ pub(crate) struct Task {
     records: u64,
     /// Something happened that a commit must carry, apart from input positions.
     touched: bool,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.shared.let_go(self.id);
+    }
 }
 
 impl Task {
-    pub(crate) fn new(shared: &Shared, id: TaskId) -> Result<Self, StreamsError> {
+    /// A task that the caller [holds](Shared::hold); dropping it lets go.
+    pub(crate) fn new(shared: &Arc<Shared>, id: TaskId) -> Result<Self, StreamsError> {
         let topology = &shared.topology.inner;
         let disk = shared.disk.as_deref();
         let mut open = |def: &crate::topology::StoreDef| open_store(def, id.partition, &shared.memory, disk);
@@ -124,6 +132,7 @@ impl Task {
             waiting: None,
             records: 0,
             touched: false,
+            shared: Arc::clone(shared),
         })
     }
 

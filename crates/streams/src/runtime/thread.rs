@@ -68,6 +68,8 @@ pub(crate) struct StreamThread {
     owned: BTreeSet<TopicPartition>,
     /// Where partitions without a committed position began, in case their first transaction is aborted.
     starts: HashMap<TopicPartition, Offset>,
+    /// Another thread of this process has not let go of a task yet.
+    waiting_for_tasks: bool,
     last_commit: Duration,
     last_purge: Duration,
     totals: ThreadTotals,
@@ -103,6 +105,7 @@ impl StreamThread {
             tasks: BTreeMap::new(),
             owned: BTreeSet::new(),
             starts: HashMap::new(),
+            waiting_for_tasks: false,
             last_commit: now,
             last_purge: now,
             totals: ThreadTotals::default(),
@@ -118,7 +121,7 @@ impl StreamThread {
 
     /// Whether all partitions it owns are being processed.
     pub(crate) fn is_running(&self) -> bool {
-        self.member.is_some() && self.tasks.values().all(Task::is_running)
+        self.member.is_some() && !self.waiting_for_tasks && self.tasks.values().all(Task::is_running)
     }
 
     /// One turn, waiting at most `max_wait` for records; tells whether there was anything to do.
@@ -152,10 +155,11 @@ impl StreamThread {
         // IMPORTANT: buffered before anything can fail: the member will not hand these out again. Those of partitions that have no
         // task yet are dropped; the task will seek.
         self.distribute(polled.batches);
-        self.owned.extend(polled.assigned);
+        // What is lost may come back with the same poll, so that it goes first.
         if !polled.lost.is_empty() {
             self.lost(&polled.lost)?;
         }
+        self.owned.extend(polled.assigned);
         if !polled.revoked.is_empty() {
             self.revoke(&polled.revoked)?;
         }
@@ -203,8 +207,8 @@ impl StreamThread {
         }
         let clock = &self.shared.config.clock;
         let mut wait = MAX_WAIT;
-        if self.tasks.values().any(Task::has_work) {
-            // Records wait for an input that is behind.
+        if self.waiting_for_tasks || self.tasks.values().any(Task::has_work) {
+            // Records wait for an input that is behind, or partitions for another thread.
             wait = wait.min(Duration::from_millis(5));
         }
         if self.in_transaction || self.tasks.values().any(Task::is_dirty) {
@@ -255,6 +259,7 @@ impl StreamThread {
     /// Makes the tasks of partitions that have none yet.
     fn make_tasks(&mut self) -> Result<(), Trouble> {
         let shared = Arc::clone(&self.shared);
+        self.waiting_for_tasks = false;
         for (number, sub) in shared.topology.inner.subs.iter().enumerate() {
             let sub_topology = u32::try_from(number).unwrap_or(u32::MAX);
             let topics: Vec<Arc<str>> = shared
@@ -274,7 +279,17 @@ impl StreamThread {
                 if self.tasks.contains_key(&id) {
                     continue;
                 }
-                let mut task = Task::new(&shared, id)?;
+                if !shared.hold(id) {
+                    self.waiting_for_tasks = true;
+                    continue;
+                }
+                let mut task = match Task::new(&shared, id) {
+                    Ok(task) => task,
+                    Err(error) => {
+                        shared.let_go(id);
+                        return Err(error.into());
+                    }
+                };
                 self.position(&mut task)?;
                 self.shared.crash_point("before restore")?;
                 task.plan_restore(&shared)?;
@@ -570,5 +585,19 @@ fn repeat<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, LogError>) -> 
             Consequence::Abort => return Err(Trouble::Abort),
             Consequence::TaskMigrated => return Err(Trouble::Migrated),
         }
+    }
+}
+
+#[cfg(test)]
+impl std::fmt::Debug for StreamThread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tasks: Vec<_> = self.tasks.values().map(|task| task.snapshot("")).collect();
+        let assignment = self.member.as_ref().map(|member| member.assignment());
+        f.debug_struct("StreamThread")
+            .field("name", &self.name)
+            .field("assignment", &assignment)
+            .field("owned", &self.owned)
+            .field("tasks", &tasks)
+            .finish_non_exhaustive()
     }
 }
