@@ -1,0 +1,11 @@
+//! Vigie: real-time customer analytics and churn prevention.
+//!
+//! The table of contents is [`topology`]: it lists the pipelines in the order in which data flows. Around it stand
+//! [`config`], [`model`] (the churn model in service), [`sinks`] (what is written to which store), [`planner`] (who takes care of
+//! whom), [`runtime`] (what is started, in which order, and how it stops) and [`cli`].
+
+pub mod config;
+pub mod model;
+pub mod pipelines;
+pub mod planner;
+pub mod topology;

@@ -1,0 +1,116 @@
+//! The stream engine and the sinks, as the server asks for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vigie_server::ports::{
+    Engine, EngineStats, Graph, Restore, SinkStatus, SubTopology, TaskStatus, TopologyNode, TopologyView,
+};
+use vigie_stores::Circuit;
+use vigie_streams::Streams;
+
+use crate::pipelines::pages::PAGE_COUNT;
+use crate::sinks::SinksView;
+
+/// The engine behind the server's port.
+pub struct EngineView {
+    /// The running topology.
+    pub streams: Arc<Streams>,
+    /// The running sinks.
+    pub sinks: SinksView,
+    /// Size of a page window, ms.
+    pub page_window_ms: i64,
+}
+
+impl Engine for EngineView {
+    fn topology(&self) -> TopologyView {
+        let topology = self.streams.topology();
+        let view = topology.view();
+        let sub_topologies = view
+            .sub_topologies
+            .iter()
+            .map(|sub| SubTopology {
+                id: sub.id,
+                nodes: sub
+                    .nodes
+                    .iter()
+                    .map(|node| TopologyNode {
+                        name: node.name.clone(),
+                        kind: node.kind.clone(),
+                        topics: node.topics.clone(),
+                        stores: node.stores.clone(),
+                        successors: sub
+                            .edges
+                            .iter()
+                            .filter(|edge| edge.from == node.name)
+                            .map(|edge| edge.to.clone())
+                            .collect(),
+                    })
+                    .collect(),
+            })
+            .collect();
+        TopologyView { text: topology.describe(), graph: Graph { sub_topologies } }
+    }
+
+    fn tasks(&self) -> Vec<TaskStatus> {
+        let tasks = self.streams.metrics().tasks.into_iter();
+        tasks
+            .map(|task| TaskStatus {
+                id: task.id,
+                sub_topology: task.sub_topology,
+                partition: task.partition,
+                stream_time: task.stream_time.filter(|at| *at >= 0),
+                records: task.records,
+                state: task.state,
+            })
+            .collect()
+    }
+
+    fn stats(&self) -> EngineStats {
+        let metrics = self.streams.metrics();
+        let restores: Vec<_> = metrics.tasks.iter().filter_map(|task| task.restore.as_ref()).collect();
+        let restore = (!restores.is_empty()).then(|| Restore {
+            done: restores.iter().map(|r| u64::try_from(r.done).unwrap_or(0)).sum(),
+            total: restores.iter().map(|r| u64::try_from(r.total).unwrap_or(0)).sum(),
+        });
+        EngineStats {
+            state: format!("{:?}", metrics.state).to_lowercase(),
+            records_in: metrics.records_in,
+            records_out: metrics.records_out,
+            skipped: metrics.skipped,
+            late: metrics.late,
+            commits: metrics.commits,
+            restore: restore.filter(|restore| restore.done < restore.total),
+        }
+    }
+
+    fn sinks(&self) -> Vec<SinkStatus> {
+        (self.sinks)()
+            .into_iter()
+            .map(|sink| SinkStatus {
+                name: sink.name,
+                circuit: match sink.circuit {
+                    Circuit::Closed => "closed",
+                    Circuit::Open => "open",
+                    Circuit::HalfOpen => "half_open",
+                }
+                .to_owned(),
+                written: sink.written,
+                retries: sink.retries,
+                lag: u64::try_from(sink.lag).unwrap_or(0),
+                last_error: sink.last_error,
+            })
+            .collect()
+    }
+
+    fn page_counts(&self, now: i64) -> BTreeMap<String, i64> {
+        let start = now.div_euclid(self.page_window_ms) * self.page_window_ms;
+        let Ok(store) = self.streams.window_store::<String, i64>(PAGE_COUNT) else { return BTreeMap::new() };
+        let windows = store.fetch_all(start, start).unwrap_or_default();
+        windows.into_iter().map(|(key, count)| (key.key, count)).collect()
+    }
+
+    fn page_window_ms(&self) -> i64 {
+        self.page_window_ms
+    }
+}

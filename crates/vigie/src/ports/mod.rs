@@ -1,0 +1,13 @@
+//! What the server asks of the program, answered by the program's parts.
+
+mod engine;
+mod model;
+mod planner;
+mod sources;
+mod views;
+
+pub use engine::EngineView;
+pub use model::Model;
+pub use planner::Plans;
+pub use sources::SourcesView;
+pub use views::StoreViews;

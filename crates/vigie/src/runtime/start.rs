@@ -1,0 +1,343 @@
+//! Starting and stopping the parts, in order.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use vigie_contracts::Contracts;
+use vigie_domain::{CustomerId, CustomerView};
+use vigie_log::{Clock, Log, Publisher, SystemClock};
+use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
+use vigie_server::ports::{Answer, PortError};
+use vigie_server::views::{self, CustomerDoc, field};
+use vigie_server::{App, Server, Settings};
+use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore, Store};
+use vigie_streams::{Config as StreamsConfig, ErrorHandler, Streams};
+
+use super::{RunOptions, RuntimeError, archive, data_folder, sources, topics};
+use crate::config::{self, Config};
+use crate::model::{self, ModelService};
+use crate::planner::{OnDecided, PlannerService, effect_of};
+use crate::ports::{EngineView, Model, Plans, SourcesView, StoreViews};
+use crate::sinks::{self, SINKS};
+use crate::topology::topology;
+
+/// Messages of people and sources wait this long for company before they are committed.
+const LINGER: Duration = Duration::from_millis(2);
+/// Time for the engine to commit and leave.
+const CLOSE: Duration = Duration::from_secs(10);
+/// Memory of the log's and the state's caches. The whole program is to stay below 150 MB.
+const LOG_CACHE: usize = 24 << 20;
+const STATE_CACHE: u64 = 12 << 20;
+/// Customers are read from the store in pages of this size.
+const PAGE: u64 = 5_000;
+/// File that tells other commands where the running program answers.
+pub const ADDRESS_FILE: &str = "vigie.addr";
+
+/// Everything that runs. Stop it with [`Running::stop`]; dropping it stops it too.
+pub struct Running {
+    address: SocketAddr,
+    address_file: std::path::PathBuf,
+    sources: sources::RunningSources,
+    server: Option<Server>,
+    background: Background,
+    streams: Arc<Streams>,
+    sinks: Arc<Mutex<Vec<RunningSink>>>,
+    archive: Option<archive::RunningArchive>,
+    publisher: Publisher,
+    log: Arc<EmbeddedLog>,
+}
+
+impl Running {
+    pub(super) fn start(options: &RunOptions) -> Result<Self, RuntimeError> {
+        let config = &options.config;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let data = data_folder(config)?;
+        std::fs::create_dir_all(&data).map_err(|source| RuntimeError::Folder { path: data.clone(), source })?;
+        // The port first: a taken one is the commonest mistake, and should cost nothing.
+        let listener = listen(config)?;
+
+        let embedded = open_log(&data, config, &clock)?;
+        let log: Arc<dyn Log> = Arc::clone(&embedded) as Arc<dyn Log>;
+        topics::ensure(&*log.admin(), &config.log)?;
+        let (model, trained) = ModelService::open(&data.join("model/churn.vigie"), &config.churn)?;
+        let model = Arc::new(model);
+        tracing::info!(version = model.current().id(), trained, "model");
+        let contracts = Arc::new(Contracts::built_in()?);
+        let store = Arc::new(SqliteStore::open(data.join("vigie.db"))?);
+        sinks::declare(&*store)?;
+        let publisher = Publisher::start(Arc::clone(&log), LINGER, Arc::clone(&clock))?;
+
+        let agency = if options.demo {
+            sources::agency(&config.sources, &data.join("agency.json"), &*log)?
+        } else {
+            None
+        };
+        let (agency, assignments) = agency.unzip();
+        let on_decided: OnDecided = Box::new(move |customer, manager| {
+            if let Some(assignments) = &assignments {
+                match manager {
+                    Some(manager) => assignments.assigned(customer, manager),
+                    None => assignments.undone(customer),
+                }
+            }
+        });
+        let planner = Arc::new(PlannerService::open(
+            &*log,
+            publisher.clone(),
+            Arc::clone(&clock),
+            config.assignment.clone(),
+            config.churn.seed,
+            on_decided,
+        )?);
+
+        let topology = topology(config, &contracts, &model)?;
+        let streams_config = StreamsConfig::new(&config.engine.application_id, Arc::clone(&log))
+            .clock(Arc::clone(&clock))
+            .state_dir(data.join("state"))
+            .state_cache_bytes(STATE_CACHE)
+            .threads(config.engine.threads)
+            .commit_interval(config.engine.commit_interval())
+            .deserialization_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS))
+            .processing_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS));
+        let streams = Arc::new(Streams::new(topology, streams_config).start()?);
+
+        let running_sinks = start_sinks(&log, &store, &clock, config.sources.seed)?;
+        let archive = if config.archive.enabled {
+            Some(archive::start(&data.join("archive"), &config.archive, Arc::clone(&log), Arc::clone(&clock))?)
+        } else {
+            None
+        };
+        let sources =
+            sources::start(&config.sources, options.demo, agency, publisher.clone(), Arc::clone(&clock))?;
+
+        let sink_view = {
+            let sinks = Arc::clone(&running_sinks);
+            Arc::new(move || {
+                sinks.lock().unwrap_or_else(PoisonError::into_inner).iter().map(RunningSink::status).collect()
+            })
+        };
+        let mut settings = Settings::default();
+        env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
+        settings.log = format!("embedded: {}", data.join("log").display());
+        settings.simulated = sources.status()().iter().any(|source| source.simulated);
+        settings.demo = options.demo;
+        settings.allowed_hosts.clone_from(&config.server.allowed_hosts);
+        settings.seed = config.sources.seed;
+        let plans = Arc::new(plans(&planner, &store, config.assignment.min_probability));
+        let store_bytes = Arc::clone(&store);
+        let app = App {
+            log: Arc::clone(&log),
+            publisher: publisher.clone(),
+            views: Arc::new(StoreViews {
+                documents: Arc::clone(&store) as _,
+                tables: Arc::clone(&store) as _,
+                clock: Arc::clone(&clock),
+                bytes: Box::new(move || store_bytes.size_bytes()),
+            }),
+            engine: Arc::new(EngineView {
+                streams: Arc::clone(&streams),
+                sinks: sink_view,
+                page_window_ms: i64::try_from(config.pages.window_ms).unwrap_or(i64::MAX),
+            }),
+            planner: Arc::clone(&plans) as _,
+            model: Arc::new(Model(Arc::clone(&model))),
+            sources: Arc::new(SourcesView {
+                status: sources.status(),
+                users: sources.users.clone(),
+                users_recorded: sources.users_recorded,
+            }),
+            contracts,
+            clock,
+            settings,
+        };
+        let address = listener.local_addr()?;
+        let server = vigie_server::start(app, listener)?;
+        let address_file = data.join(ADDRESS_FILE);
+        std::fs::write(&address_file, address.to_string())
+            .map_err(|source| RuntimeError::Folder { path: address_file.clone(), source })?;
+        let background = Background::start(planner, plans, config)?;
+        Ok(Self {
+            address,
+            address_file,
+            sources,
+            server: Some(server),
+            background,
+            streams,
+            sinks: running_sinks,
+            archive,
+            publisher,
+            log: embedded,
+        })
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops all parts in order.
+    pub fn stop(mut self) {
+        self.sources.stop();
+        // The file may be gone already, or the folder: then there is nothing to do.
+        let _ = std::fs::remove_file(&self.address_file);
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        self.background.stop();
+        match Arc::into_inner(self.streams) {
+            Some(streams) => {
+                if !streams.close(CLOSE) {
+                    tracing::warn!("the engine did not stop in time; it goes on from its last commit at the next start");
+                }
+            }
+            None => tracing::warn!("the engine is still in use; it stops with the program"),
+        }
+        let sinks = std::mem::take(&mut *self.sinks.lock().unwrap_or_else(PoisonError::into_inner));
+        sinks.iter().for_each(RunningSink::request_stop);
+        drop(sinks);
+        drop(self.archive.take());
+        self.publisher.close();
+        if let Err(error) = self.log.close() {
+            tracing::warn!(%error, "closing the log");
+        }
+    }
+}
+
+fn listen(config: &Config) -> Result<TcpListener, RuntimeError> {
+    let address = format!("{}:{}", config.server.host, config.server.port);
+    let failed = |source: std::io::Error| {
+        let hint = match source.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program uses this port: choose another with --port N, or --port 0 for a free one"
+            }
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",
+            _ => "check server.host and server.port of the configuration",
+        };
+        RuntimeError::Listen { address: address.clone(), source, hint }
+    };
+    let resolved = (config.server.host.as_str(), config.server.port).to_socket_addrs().map_err(failed)?;
+    TcpListener::bind(resolved.collect::<Vec<_>>().as_slice()).map_err(failed)
+}
+
+/// Opens the embedded log of a data folder.
+pub fn open_log(data: &Path, config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<EmbeddedLog>, RuntimeError> {
+    let mut embedded = EmbeddedConfig::new(Arc::clone(clock));
+    embedded.cache_bytes = LOG_CACHE;
+    embedded.durability = match config.log.durability {
+        config::Durability::Commit => Durability::Commit,
+        config::Durability::Interval => Durability::Interval(Duration::from_secs(1)),
+    };
+    Ok(EmbeddedLog::open(data.join("log"), embedded)?)
+}
+
+fn start_sinks(
+    log: &Arc<dyn Log>,
+    store: &Arc<SqliteStore>,
+    clock: &Arc<dyn Clock>,
+    seed: u64,
+) -> Result<Arc<Mutex<Vec<RunningSink>>>, RuntimeError> {
+    let mut running = Vec::new();
+    for spec in &SINKS {
+        let sink = Sink::new(spec.name, spec.topics.iter().copied(), spec.map).group(spec.group).on_poison(
+            |poison| {
+                tracing::warn!(
+                    sink = poison.sink,
+                    record = %poison.partition,
+                    offset = poison.offset,
+                    reason = poison.reason,
+                    "a record cannot be stored"
+                );
+            },
+        );
+        running.push(sink.start(Arc::clone(log), Arc::clone(store) as _, Arc::clone(clock), seed)?);
+    }
+    Ok(Arc::new(Mutex::new(running)))
+}
+
+fn plans(planner: &Arc<PlannerService>, store: &Arc<SqliteStore>, min_probability: f64) -> Plans {
+    let customers = Arc::clone(store);
+    let outcomes = Arc::clone(store);
+    Plans {
+        service: Arc::clone(planner),
+        customers: Box::new(move || {
+            let query = Query::new().gt(field::PROBABILITY, min_probability.next_down());
+            let docs: Vec<CustomerDoc> = read_all(&*customers, views::CUSTOMERS, query)?;
+            Ok(docs.into_iter().map(|doc| CustomerView { customer: doc.customer, score: doc.score }).collect())
+        }),
+        outcomes: Box::new(move || {
+            let all: Vec<vigie_domain::Outcome> = read_all(&*outcomes, views::OUTCOMES, Query::new())?;
+            let known = all.into_iter().map(|outcome| (outcome.customer_id, outcome.churned));
+            Ok(known.collect::<BTreeMap<CustomerId, bool>>())
+        }),
+    }
+}
+
+fn read_all<T: serde::de::DeserializeOwned>(
+    documents: &dyn Documents,
+    collection: &str,
+    query: Query,
+) -> Answer<Vec<T>> {
+    let mut all = Vec::new();
+    loop {
+        let page = documents
+            .find(collection, &query.clone().page(all.len() as u64, PAGE))
+            .map_err(|error| PortError::Unavailable(error.to_string()))?;
+        let done = (page.items.len() as u64) < PAGE;
+        for item in page.items {
+            let doc = serde_json::from_value(item.doc)
+                .map_err(|error| PortError::Failed(format!("{collection}/{}: {error}", item.id)))?;
+            all.push(doc);
+        }
+        if done {
+            return Ok(all);
+        }
+    }
+}
+
+/// What is done now and then: measure the effect once, propose anew.
+struct Background {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    fn start(planner: Arc<PlannerService>, plans: Arc<Plans>, config: &Config) -> Result<Self, RuntimeError> {
+        use vigie_server::ports::Planner as _;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&stop);
+        let every = Duration::from_secs(config.assignment.every_s.max(1));
+        let churn = config.churn.clone();
+        let thread = std::thread::Builder::new().name(String::from("planner")).spawn(move || {
+            let measured = model::training_table(&churn)
+                .map_err(|error| error.to_string())
+                .and_then(|table| effect_of(&table, &churn).map_err(|error| error.to_string()));
+            match measured {
+                Ok(report) => planner.set_effect(report),
+                Err(error) => tracing::warn!(error, "the effect of managers cannot be measured from the training table"),
+            }
+            while !stopping.load(Ordering::Acquire) {
+                match plans.propose() {
+                    Ok(0) => {}
+                    Ok(changed) => tracing::debug!(changed, "proposals"),
+                    Err(error) => tracing::warn!(%error, "no proposals this time"),
+                }
+                std::thread::park_timeout(every);
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // Its own errors are logged by itself.
+            let _ = thread.join();
+        }
+    }
+}
