@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use custom::FnSerde;
 pub use json::Json;
 pub use nullable::{Ignored, Nullable};
-pub use primitive::{Blob, Bool, Bytes, F32, F64, I32, I64, U32, U64, Utf8};
+pub use primitive::{Blob, Bool, Bytes, F32, F64, I32, I64, SharedUtf8, U32, U64, Utf8};
 pub use windowed::{SessionWindowed, TimeWindowed};
 
 use crate::error::BoxError;
@@ -107,7 +107,7 @@ pub(crate) fn default_serde<T: 'static>() -> Option<SerdeRef<T>> {
     }
     obvious!(
         String => Utf8, i64 => I64, i32 => I32, u64 => U64, u32 => U32, f64 => F64, f32 => F32, bool => Bool,
-        bytes::Bytes => Bytes, Vec<u8> => Blob, Arc<str> => Utf8, Box<str> => Utf8,
+        bytes::Bytes => Bytes, Vec<u8> => Blob, Arc<str> => SharedUtf8, Box<str> => SharedUtf8,
     );
     if TypeId::of::<T>() == TypeId::of::<()>() {
         return same_type::<(), T>(Ignored);

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use super::{Serde, SerdeError};
 
-/// Text as UTF-8: `String`, `Arc<str>`, `Box<str>`.
+/// `String` as UTF-8, as Kafka's `StringSerializer`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Utf8;
 
+/// `Arc<str>` and `Box<str>` as UTF-8.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SharedUtf8;
+
 macro_rules! text {
-    ($($type:ty),*) => {$(
-        impl Serde<$type> for Utf8 {
+    ($($serde:ident $type:ty),*) => {$(
+        impl Serde<$type> for $serde {
             #[inline]
             fn encode(&self, value: &$type, out: &mut Vec<u8>) -> Result<(), SerdeError> {
                 out.extend_from_slice(value.as_bytes());
@@ -23,7 +27,7 @@ macro_rules! text {
         }
     )*};
 }
-text!(String, Arc<str>, Box<str>);
+text!(Utf8 String, SharedUtf8 Arc<str>, SharedUtf8 Box<str>);
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $serde:ident $type:ty, $size:literal;)*) => {$(
