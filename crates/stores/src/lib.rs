@@ -13,6 +13,7 @@
 //! - only this crate names rusqlite; no clock and no randomness but from outside.
 
 pub mod archive;
+pub mod contract;
 mod documents;
 mod error;
 mod sink;

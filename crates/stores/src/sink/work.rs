@@ -179,7 +179,16 @@ impl Worker {
         self.places.insert(partition.clone(), Place { stored, next: stored, end: stored.unwrap_or(0) });
         match stored {
             Some(offset) => {
-                member.seek(partition, offset)?;
+                // A log moves a position beyond its ends silently, so the ends are asked for. A topic made anew that has grown beyond
+                // the stored offset cannot be told from the old one.
+                let ends = self.log.admin().offsets(&partition.topic)?;
+                let ends = usize::try_from(partition.partition).ok().and_then(|index| ends.get(index));
+                match ends {
+                    Some(ends) if offset < ends.earliest || offset > ends.latest => {
+                        self.out_of_range(member, partition, (offset, ends.earliest, ends.latest))?;
+                    }
+                    _ => member.seek(partition, offset)?,
+                }
                 Ok(true)
             }
             // The group may have committed offsets in a log whose store has been deleted: the store is filled again from the start.

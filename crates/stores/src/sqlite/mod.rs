@@ -40,8 +40,10 @@ const READERS: usize = 3;
 /// Documents and tables in one SQLite file. Cheap to share behind an `Arc`.
 pub struct SqliteStore {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    /// IMPORTANT: before the writer, so that they are closed first: the last connection to close brings the WAL into the file, which
+    /// a reader may not.
     readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Connection>,
     returned: Condvar,
     known: RwLock<Known>,
     /// Held as long as the store is open, so that a second process is told.
