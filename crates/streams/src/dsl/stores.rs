@@ -19,7 +19,6 @@ use crate::topology::StoreDef;
 /// builder.add_state_store(StoreBuilder::window(Store::<String, i64>::named("logins"), Duration::from_secs(3600)));
 /// ```
 pub struct StoreBuilder {
-    #[expect(clippy::type_complexity, reason = "a definition that waits for its graph, said once")]
     define: Box<dyn FnOnce(&GraphRef) -> StoreDef>,
 }
 

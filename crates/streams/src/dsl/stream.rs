@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::builder::{GraphRef, Repartition, serde_or_error, source};
 use super::grouped::KGroupedStream;
 use super::operators::branch::Branch;
-use super::operators::sink::{Sink, Target};
+use super::operators::sink::{ChooseTopic, Sink, Target};
 use super::operators::stateless::{Filter, PassThrough, Peek, Predicate, Transform};
 use super::options::{Consumed, Grouped, Key, Produced, Repartitioned, Store, Value};
 use super::table::KTable;
@@ -306,12 +306,7 @@ impl<K: Value, V: Value> KStream<K, V> {
         choose: impl Fn(&Record<K, V>) -> T + Send + Sync + 'static,
         produced: Produced<K, V>,
     ) {
-        #[expect(
-            clippy::type_complexity,
-            reason = "the operator's own type, spelt out for the closure's sake"
-        )]
-        let choose: Arc<dyn Fn(&Record<K, V>) -> Arc<str> + Send + Sync> =
-            Arc::new(move |record| choose(record).into());
+        let choose: ChooseTopic<K, V> = Arc::new(move |record| choose(record).into());
         self.sink(None, produced, move |_| Target::Chosen(Arc::clone(&choose)));
     }
 

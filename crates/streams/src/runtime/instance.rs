@@ -12,7 +12,7 @@ use crate::processor::{
     AnyNode, Counts, Cx, Flow, PunctuationType, Punctuations, SourceNode, TaskState, Wiring,
 };
 use crate::record::RecordMetadata;
-use crate::state::{AnyStore, Backend};
+use crate::state::{AnyStore, Backend, Committed};
 use crate::topology::{Checked, NodeId, NodeKind, StoreDef, TaskId};
 
 /// What handles failures, shared by all tasks.
@@ -22,6 +22,9 @@ pub(crate) struct Handlers {
     pub processing: ErrorHandler,
     pub production: ErrorHandler,
 }
+
+/// Opens the committed side of a store.
+pub(crate) type OpenStore<'a> = dyn FnMut(&StoreDef) -> Result<Arc<dyn Committed>, StateError> + 'a;
 
 pub(crate) struct Instance {
     /// One for each topic that the sub-topology reads: its name and the index of its source.
@@ -38,7 +41,7 @@ impl Instance {
         topology: &Checked,
         id: TaskId,
         application_id: &Arc<str>,
-        open: &mut dyn FnMut(&StoreDef) -> Result<Arc<dyn crate::state::Committed>, StateError>,
+        open: &mut OpenStore<'_>,
         directory: Arc<dyn TopicDirectory>,
         handlers: Handlers,
     ) -> Result<Self, StateError> {
@@ -256,7 +259,7 @@ pub(crate) fn open_store(
     partition: PartitionId,
     memory: &dyn Backend,
     disk: Option<&dyn Backend>,
-) -> Result<Arc<dyn crate::state::Committed>, StateError> {
+) -> Result<Arc<dyn Committed>, StateError> {
     match disk {
         Some(disk) if def.persistent => disk.open(&def.name, partition),
         _ => memory.open(&def.name, partition),

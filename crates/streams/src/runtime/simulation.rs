@@ -154,7 +154,7 @@ impl World {
         config.threads = 2;
         let mut shared = Shared::prepare(topology(), config).unwrap();
         // Some seeds lose their local files at each death and restore from the changelogs alone.
-        if self.seed % 3 != 0 {
+        if !self.seed.is_multiple_of(3) {
             shared.disk = Some(Box::new(self.disks[number].clone()));
         }
         shared.crash = Some(Arc::new(move |point| {

@@ -286,7 +286,8 @@ impl Task {
         self.instance.state.wall_clock = wall_clock;
         let before = self.instance.state.counts.records_in;
         if let [input] = self.inputs.as_mut_slice() {
-            while let Some(batch) = input.queue.pop_front() {
+            // One batch at a time, so that the thread can commit in between.
+            if let Some(batch) = input.queue.pop_front() {
                 input.buffered = input.buffered.saturating_sub(batch.bytes());
                 self.instance.enter(&input.partition.topic, input.partition.partition);
                 let from = input.position.unwrap_or(Offset::MIN);
@@ -296,8 +297,6 @@ impl Task {
                     }
                 }
                 input.position = Some(batch.last_offset() + 1);
-                // A batch at a time, so that the thread can commit in between.
-                break;
             }
         } else {
             self.run_by_time()?;

@@ -41,9 +41,9 @@ pub(crate) trait KeyFormat<Q>: Send + Sync {
     fn local(&self, key: &Q, out: &mut Vec<u8>) -> Result<(), SerdeError>;
     fn read_local(&self, bytes: &[u8]) -> Result<Q, SerdeError>;
     /// The changelog's key of a local key.
-    fn to_changelog(&self, local: &[u8], out: &mut Vec<u8>);
+    fn write_changelog(&self, local: &[u8], out: &mut Vec<u8>);
     /// The local key of a changelog's key.
-    fn from_changelog(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError>;
+    fn read_changelog(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError>;
     /// The time by which an entry expires, for windows and sessions.
     fn time(&self, _key: &Q) -> Option<Timestamp> {
         None
@@ -80,10 +80,10 @@ impl<K> KeyFormat<K> for PlainKeys<K> {
     fn read_local(&self, bytes: &[u8]) -> Result<K, SerdeError> {
         self.0.decode(bytes)
     }
-    fn to_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
+    fn write_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(local);
     }
-    fn from_changelog(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
+    fn read_changelog(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
         out.extend_from_slice(key);
         Ok(())
     }
@@ -109,14 +109,14 @@ impl<K> KeyFormat<WindowKey<K>> for WindowKeys<K> {
         let (key, start) = split_last(rest).ok_or_else(|| too_short(WINDOW, bytes))?;
         Ok(WindowKey { key: self.inner.decode(key)?, start: from_ordered(start) })
     }
-    fn to_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
+    fn write_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
         if let Some((key, start)) = local.get(8..).and_then(split_last) {
             out.extend_from_slice(key);
             out.extend_from_slice(&from_ordered(start).to_be_bytes());
             out.extend_from_slice(&[0; 4]);
         }
     }
-    fn from_changelog(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
+    fn read_changelog(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
         let rest = bytes.len().checked_sub(4).and_then(|end| bytes.get(..end));
         let (key, start) = rest.and_then(split_last).ok_or_else(|| too_short(WINDOW, bytes))?;
         let start = i64::from_be_bytes(start);
@@ -152,7 +152,7 @@ impl<K> KeyFormat<SessionKey<K>> for SessionKeys<K> {
         let (key, end) = split_last(rest).ok_or_else(|| too_short(SESSION, bytes))?;
         Ok(SessionKey { key: self.inner.decode(key)?, start: from_ordered(start), end: from_ordered(end) })
     }
-    fn to_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
+    fn write_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
         let parts = local.get(8..).and_then(split_last).and_then(|(rest, start)| {
             let (key, end) = split_last(rest)?;
             Some((key, end, start))
@@ -163,7 +163,7 @@ impl<K> KeyFormat<SessionKey<K>> for SessionKeys<K> {
             out.extend_from_slice(&from_ordered(start).to_be_bytes());
         }
     }
-    fn from_changelog(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
+    fn read_changelog(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
         let (rest, start) = split_last(bytes).ok_or_else(|| too_short(SESSION, bytes))?;
         let (key, end) = split_last(rest).ok_or_else(|| too_short(SESSION, bytes))?;
         let end = i64::from_be_bytes(end);
@@ -185,11 +185,11 @@ impl<Q, F: KeyFormat<Q> + ?Sized> KeyFormat<Q> for Arc<F> {
     fn read_local(&self, bytes: &[u8]) -> Result<Q, SerdeError> {
         (**self).read_local(bytes)
     }
-    fn to_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
-        (**self).to_changelog(local, out);
+    fn write_changelog(&self, local: &[u8], out: &mut Vec<u8>) {
+        (**self).write_changelog(local, out);
     }
-    fn from_changelog(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        (**self).from_changelog(key, out)
+    fn read_changelog(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        (**self).read_changelog(key, out)
     }
     fn time(&self, key: &Q) -> Option<Timestamp> {
         (**self).time(key)
@@ -207,9 +207,9 @@ mod tests {
         let (mut local, mut logged, mut again) = (Vec::new(), Vec::new(), Vec::new());
         format.local(&key, &mut local).unwrap();
         assert_eq!(format.read_local(&local).unwrap(), key);
-        format.to_changelog(&local, &mut logged);
+        format.write_changelog(&local, &mut logged);
         assert_eq!(logged, changelog, "{key:?}");
-        format.from_changelog(&logged, &mut again).unwrap();
+        format.read_changelog(&logged, &mut again).unwrap();
         assert_eq!(again, local);
     }
 

@@ -8,6 +8,8 @@ use vigie_log::Timestamp;
 use super::TypedStore;
 use crate::error::StateError;
 
+type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// Keys and values of one task, uncommitted changes included.
 pub struct KeyValueStore<'s, K, V> {
     store: &'s mut TypedStore<K, V>,
@@ -56,7 +58,7 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> KeyVa
         Ok(held)
     }
 
-    fn bounds(&self, from: Bound<&K>, to: Bound<&K>) -> Result<(Bound<Vec<u8>>, Bound<Vec<u8>>), StateError> {
+    fn bounds(&self, from: Bound<&K>, to: Bound<&K>) -> Result<Bounds, StateError> {
         let encode = |bound: Bound<&K>| -> Result<Bound<Vec<u8>>, StateError> {
             let local = |key: &K| {
                 let mut out = Vec::new();

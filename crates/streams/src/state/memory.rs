@@ -106,7 +106,10 @@ impl Backend for MemoryBackend {
 /// Stores in memory that survive being closed, as files do: for the simulation.
 #[cfg(test)]
 #[derive(Default, Clone)]
-pub(crate) struct SurvivingBackend(Arc<std::sync::Mutex<BTreeMap<(String, PartitionId), Arc<MemoryStore>>>>);
+pub(crate) struct SurvivingBackend(Arc<std::sync::Mutex<Survivors>>);
+
+#[cfg(test)]
+type Survivors = BTreeMap<(String, PartitionId), Arc<MemoryStore>>;
 
 #[cfg(test)]
 impl Backend for SurvivingBackend {

@@ -23,6 +23,9 @@ pub(crate) struct StoreTypes<Q, V> {
     pub retention: Option<Retention>,
 }
 
+/// A partition with its committed store.
+type Partition = (PartitionId, Arc<dyn Committed>);
+
 struct Registered {
     /// A [`StoreTypes`].
     types: Arc<dyn Any + Send + Sync>,
@@ -79,7 +82,7 @@ impl StoreRegistry {
         })
     }
 
-    fn partitions(&self, name: &str) -> (Vec<(PartitionId, Arc<dyn Committed>)>, u32) {
+    fn partitions(&self, name: &str) -> (Vec<Partition>, u32) {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all.get(name).map_or((Vec::new(), 1), |entry| {
             (

@@ -242,7 +242,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         for key in expired {
             if let Some(changelog) = changelog {
                 self.scratch.clear();
-                self.keys.to_changelog(&key, &mut self.scratch);
+                self.keys.write_changelog(&key, &mut self.scratch);
                 changelog.push(self.observed.max(0), Some(&self.scratch), None, &[]);
             }
             self.staged.push((key, None));
@@ -298,7 +298,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         let mut log = |key: &[u8], written: Timestamp, value: Option<&[u8]>, keys: &dyn KeyFormat<Q>| {
             if let Some(changelog) = &mut changelog {
                 key_out.clear();
-                keys.to_changelog(key, &mut key_out);
+                keys.write_changelog(key, &mut key_out);
                 let value = value.and_then(|value| value.get(TIMESTAMP_BYTES..));
                 changelog.push(written.max(0), Some(&key_out), value, &[]);
             }
@@ -364,7 +364,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         for record in batches.iter().flat_map(RecordBatch::iter).filter(|record| record.offset >= from) {
             let Some(key) = record.key else { continue };
             let mut local = Vec::with_capacity(key.len() + 8);
-            self.keys.from_changelog(key, &mut local).map_err(|e| self.decode_error(e))?;
+            self.keys.read_changelog(key, &mut local).map_err(|e| self.decode_error(e))?;
             let value = record.value.map(|value| {
                 let mut bytes = Vec::with_capacity(TIMESTAMP_BYTES + value.len());
                 bytes.extend_from_slice(&record.timestamp.to_be_bytes());

@@ -8,6 +8,7 @@ use vigie_log::Timestamp;
 use super::format::ordered;
 use super::{KeyFormat, Retention, TypedStore, WindowKey};
 use crate::error::StateError;
+use crate::serde::SerdeError;
 
 /// Values by key and start of window, kept for the store's retention.
 pub struct WindowStore<'s, K, V> {
@@ -83,6 +84,9 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> Windo
     }
 }
 
+/// First and last local key, both included.
+pub(crate) type KeyRange = (Vec<u8>, Vec<u8>);
+
 /// The ranges of local keys, one a segment, that hold the windows of `key` starting within `from..=to`; windows of longer keys may lie
 /// between them.
 pub(crate) fn key_ranges<K: Clone>(
@@ -92,7 +96,7 @@ pub(crate) fn key_ranges<K: Clone>(
     to: Timestamp,
     retention: Retention,
     observed: Timestamp,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, crate::serde::SerdeError> {
+) -> Result<Vec<KeyRange>, SerdeError> {
     let from = from.max(retention.live_from(observed));
     let to = to.min(observed);
     if from > to {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vigie_log::{
-    BatchBuilder, Log, ProducerConfig, SimulatedLog, SystemClock, TopicPartition, TopicSpec,
-};
+use vigie_log::{BatchBuilder, Log, ProducerConfig, SimulatedLog, SystemClock, TopicPartition, TopicSpec};
 use vigie_streams::{
     Config, Consumed, ErrorHandler, Joined, Produced, State, Store, Streams, StreamsBuilder, Topology,
 };

@@ -8,9 +8,12 @@ use crate::processor::{Cx, Flow, Operator};
 use crate::record::Record;
 use crate::serde::SerdeRef;
 
+/// Names the topic of a record.
+pub(crate) type ChooseTopic<K, V> = Arc<dyn Fn(&Record<K, V>) -> Arc<str> + Send + Sync>;
+
 pub(crate) enum Target<K, V> {
     Fixed(usize),
-    Chosen(Arc<dyn Fn(&Record<K, V>) -> Arc<str> + Send + Sync>),
+    Chosen(ChooseTopic<K, V>),
 }
 
 pub(crate) struct Sink<K, V> {
