@@ -17,21 +17,23 @@ export async function attempt(run: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-export async function decide(customer: string, name: string, action: 'approve' | 'undo', then: () => unknown, offerUndo = true): Promise<void> {
-  const done = await attempt(() => post<Assignment>(`/assignments/${encodeURIComponent(customer)}/${action}`, live.by));
+export async function decide(customer: string, name: string, action: 'approve' | 'undo', then: (decided?: Assignment) => unknown, offerUndo = true): Promise<void> {
+  let decided: Assignment | undefined;
+  const done = await attempt(async () => (decided = await post<Assignment>(`/assignments/${encodeURIComponent(customer)}/${action}`, live.by)));
   if (done) {
     const q = i18n.m.queue;
     toasts.show(action === 'approve' ? q.approved(name) : q.undone(name), 'done', offerUndo && action === 'approve' ? () => decide(customer, name, 'undo', then, false) : undefined);
   }
-  await then();
+  await then(decided);
 }
 
 export type AlertAction = 'acknowledge' | 'snooze' | 'resolve' | 'reopen';
 const HOUR_MS = 3_600_000;
 
-export async function handle(alert: Alert, action: AlertAction, then: () => unknown, offerUndo = true): Promise<void> {
+export async function handle(alert: Alert, action: AlertAction, then: (decided?: Alert) => unknown, offerUndo = true): Promise<void> {
   const body = action === 'snooze' ? { ...live.by, until: live.now + HOUR_MS } : live.by;
-  const done = await attempt(() => post<Alert>(`/alerts/${encodeURIComponent(alert.id)}/${action}`, body));
+  let decided: Alert | undefined;
+  const done = await attempt(async () => (decided = await post<Alert>(`/alerts/${encodeURIComponent(alert.id)}/${action}`, body)));
   if (done) toasts.show(i18n.m.alerts.done[action](alert.subject), 'done', offerUndo && action !== 'reopen' ? () => handle(alert, 'reopen', then, false) : undefined);
-  await then();
+  await then(decided);
 }

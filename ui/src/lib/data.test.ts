@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { api } from './api';
 import { parseCsv, toCsv } from './csv';
+import { learn, overlay } from './overlay';
 import { layered } from './layout';
 import { stepGraph, wholeGraph } from './topology';
 import { addCounts, currentWindow, pageNames, windowsUntil } from './windows';
@@ -74,4 +75,14 @@ test('an address leaves out what is not asked', () => {
 test('words by key, and raw values', () => {
   expect([named({ a: 'A' }, 'a'), named({ a: 'A' }, 'toString'), named({}, null)]).toEqual(['A', 'toString', '']);
   expect([pretty('{"a":1}'), pretty('plain'), pretty(null), oneLine({ a: 1 })]).toEqual(['{\n  "a": 1\n}', 'plain', '', '{"a":1}']);
+});
+
+test('what was just decided is shown until the store knows it', () => {
+  const items = [{ id: 'a', updated_at: 5, state: 'open', name: 'A' }, { id: 'b', updated_at: 5, state: 'open', name: 'B' }];
+  const id = (one: { id: string }): string => one.id;
+  let known = learn(new Map(), [{ id: 'a', updated_at: 9, state: 'done' }], id);
+  expect(overlay(items, known, id)).toEqual([{ id: 'a', updated_at: 9, state: 'done', name: 'A' }, items[1]]);
+  known = learn(known, [{ id: 'a', updated_at: 7, state: 'late' }, { id: 'b', updated_at: 4, state: 'old' }], id);
+  expect(overlay(items, known, id).map((one) => one.state)).toEqual(['done', 'open']);
+  expect([...learn(known, [{ id: 'c', updated_at: 1, state: '' }], id, 2).keys()]).toEqual(['b', 'c']);
 });
