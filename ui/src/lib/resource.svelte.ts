@@ -7,6 +7,9 @@ import { ApiError } from './api';
 import { hub } from './live.svelte';
 import type { Batch } from './types';
 
+/** See `refresh`. */
+const SETTLE_MS = 300;
+
 export class Resource<T> {
   data = $state.raw<T>();
   error = $state.raw<ApiError>();
@@ -43,7 +46,8 @@ export class Resource<T> {
   /** Reloads soon, at most once in `everyMs`, however often it is asked. */
   refresh(everyMs: number): void {
     if (this.#timer !== undefined) return;
-    const wait = Math.max(0, this.#last + everyMs - performance.now());
+    // News come from the log; the stores that answer hear of it a moment later.
+    const wait = Math.max(SETTLE_MS, this.#last + everyMs - performance.now());
     this.#timer = setTimeout(() => {
       // A hidden tab waits until it is looked at again.
       if (document.visibilityState === 'hidden') {
