@@ -42,7 +42,7 @@ for (const language of LANGUAGES) {
           assert.notEqual(await page.title(), '');
           // Live updates come in meanwhile: what axe judges is the page with its data.
           await page.locator('[data-connection="open"]').first().waitFor({ state: 'attached' });
-          await page.waitForTimeout(700);
+          await page.waitForTimeout(400);
           assert.deepEqual(await violations(page), []);
           assert.equal(await sidewaysOverflow(page), 0, 'the page scrolls sideways');
           watched.clean();
