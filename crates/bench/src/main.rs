@@ -7,6 +7,7 @@
 //! Figures are not tests: nothing here fails because a machine is slow.
 
 mod measure;
+mod program;
 mod workloads;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use measure::Figure;
+use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
 use workloads::{log_append::LogAppend, log_read::LogRead};
 
 /// Measures Vigie; one line of JSON a figure.
@@ -33,16 +35,25 @@ enum Workload {
     LogAppend(LogAppend),
     /// Reading them back from the disk.
     LogRead(LogRead),
+    /// Start of the program, from an empty folder and from a used one.
+    DemoStart(DemoStart),
+    /// From a customer's record to its score on the screen's event stream.
+    ScoreLatency(ScoreLatency),
+    /// Cost of a steady stream of events through all pipelines.
+    AllPipelines(AllPipelines),
 }
 
 /// What `all` runs, in this order.
-const ALL: &[&str] = &["log-append", "log-read"];
+const ALL: &[&str] = &["log-append", "log-read", "demo-start", "score-latency", "all-pipelines"];
 
 fn run(workload: Workload) -> Result<Vec<Figure>> {
     match workload {
         Workload::All => run_all().map(|()| Vec::new()),
         Workload::LogAppend(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::LogRead(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::DemoStart(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::ScoreLatency(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::AllPipelines(arguments) => arguments.run().map(|figure| vec![figure]),
     }
 }
 

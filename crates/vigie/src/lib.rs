@@ -8,4 +8,7 @@ pub mod config;
 pub mod model;
 pub mod pipelines;
 pub mod planner;
+pub mod ports;
+pub mod runtime;
+pub mod sinks;
 pub mod topology;

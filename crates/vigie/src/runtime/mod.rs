@@ -79,6 +79,9 @@ pub enum RuntimeError {
         /// What to do.
         hint: &'static str,
     },
+    /// The server.
+    #[error(transparent)]
+    Server(#[from] vigie_server::ServerError),
     /// A thread cannot be started.
     #[error("starting a thread: {0}")]
     Thread(#[from] std::io::Error),

@@ -156,7 +156,7 @@ impl Running {
             settings,
         };
         let address = listener.local_addr()?;
-        let server = vigie_server::start(app, listener)?;
+        let server = vigie_server::start_on(app, listener)?;
         let address_file = data.join(ADDRESS_FILE);
         std::fs::write(&address_file, address.to_string())
             .map_err(|source| RuntimeError::Folder { path: address_file.clone(), source })?;
