@@ -4,6 +4,7 @@
 //! [`config`], [`model`] (the churn model in service), [`sinks`] (what is written to which store), [`planner`] (who takes care of
 //! whom), [`runtime`] (what is started, in which order, and how it stops) and [`cli`].
 
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod pipelines;

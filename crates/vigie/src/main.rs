@@ -1,3 +1,5 @@
 //! The program `vigie`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    vigie::cli::main()
+}

@@ -1,0 +1,299 @@
+//! The thread that reads the log for the live stream.
+//!
+//! Everything but `customers` is read from the end at start: what was before is the stores' business. Topics that are created later
+//! are found within a second and read from their beginning. A log that cannot be read is tried again, from the same positions.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use vigie_domain::{EventStat, PageCount, Score, topics};
+use vigie_log::{Offset, Reader, RecordRef, TopicPartition};
+
+use super::pending::Pending;
+use super::{LiveParts, Shared, lock};
+use crate::views::AnomalyStatus;
+
+const FOLLOWED: [&str; 11] = [
+    topics::CUSTOMERS,
+    topics::CHURN_SCORES,
+    topics::EVENEMENTS,
+    topics::EVENEMENTS_STATS,
+    topics::R4,
+    topics::ALERTS,
+    topics::ANOMALIES,
+    topics::SESSION_PATTERNS,
+    topics::USERS,
+    topics::ASSIGNMENTS,
+    topics::OUTCOMES,
+];
+/// Topics whose records are the events per second.
+const SOURCES: [&str; 6] = [
+    topics::COSTUMERCHURN,
+    topics::TEST3,
+    topics::RANDOM_USER_DATA,
+    topics::R1,
+    topics::R2,
+    topics::EVENEMENTS,
+];
+/// At most ten messages a second.
+const BETWEEN: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+/// A poll that is over at once when there is nothing.
+pub(crate) const NOTHING_NEW: Duration = Duration::ZERO;
+
+/// Runs until the live stream is dropped.
+pub(super) fn run(shared: &Shared, parts: &LiveParts) {
+    let mut tail = Tail {
+        shared,
+        parts,
+        positions: HashMap::new(),
+        customers_until: HashMap::new(),
+        reader: None,
+        started: false,
+        pending: Pending::default(),
+        last_overview: String::new(),
+        counted: None,
+    };
+    let clock = &parts.app.clock;
+    let mut flushed = None::<Duration>;
+    let mut looked = None::<Duration>;
+    while !shared.stop.load(Ordering::Relaxed) {
+        let now = clock.monotonic();
+        if looked.is_none_or(|at| now.saturating_sub(at) >= SECOND) {
+            tail.each_second(now);
+            looked = Some(now);
+        }
+        // Quiet for a tenth of a second: what comes is sent at once. Otherwise the rest of the tenth is waited for.
+        let wait = flushed.map_or(Duration::ZERO, |at| BETWEEN.saturating_sub(now.saturating_sub(at)));
+        if !tail.pending.is_empty() && wait.is_zero() {
+            tail.flush();
+            flushed = Some(clock.monotonic());
+            continue;
+        }
+        tail.poll(if tail.pending.is_empty() { BETWEEN } else { wait });
+    }
+}
+
+struct Tail<'a> {
+    shared: &'a Shared,
+    parts: &'a LiveParts,
+    positions: HashMap<TopicPartition, Offset>,
+    /// Records of `customers` before this offset were there before this start.
+    customers_until: HashMap<u32, Offset>,
+    reader: Option<Box<dyn Reader>>,
+    started: bool,
+    pending: Pending,
+    last_overview: String,
+    counted: Option<(Duration, i64)>,
+}
+
+impl Tail<'_> {
+    fn each_second(&mut self, now: Duration) {
+        match self.refresh() {
+            Ok(()) => *lock(&self.shared.trouble) = None,
+            Err(error) => {
+                self.trouble(&error);
+                return;
+            }
+        }
+        let admin = self.parts.app.log.admin();
+        let count: i64 = SOURCES
+            .iter()
+            .filter_map(|topic| admin.offsets(topic).ok())
+            .flat_map(|partitions| partitions.into_iter().map(|offsets| offsets.latest))
+            .sum();
+        if let Some((at, before)) = self.counted {
+            let seconds = now.saturating_sub(at).as_secs_f64();
+            if seconds > 0.0 {
+                // Smoothed over a few seconds, so that a source with pauses does not make the figure jump.
+                let rate = (count - before).max(0) as f64 / seconds;
+                let mut smooth = lock(&self.shared.rate);
+                *smooth += (rate - *smooth) * (1.0 - (-seconds / 3.0).exp());
+            }
+        }
+        self.counted = Some((now, count));
+        if self.shared.newest.receiver_count() > 0 {
+            self.overview();
+        }
+    }
+
+    fn overview(&mut self) {
+        let app = &self.parts.app;
+        let risk = lock(&self.shared.index).risk(app.model.threshold());
+        let rate = *lock(&self.shared.rate);
+        let latency = lock(&self.shared.latency).quantiles(app.clock.now());
+        match crate::routes::overview::gather(app, risk, rate, latency, None) {
+            Ok(overview) => {
+                let json = serde_json::to_string(&overview).unwrap_or_default();
+                if json != self.last_overview {
+                    self.last_overview.clone_from(&json);
+                    self.pending.overview(json);
+                }
+            }
+            Err(problem) => tracing::warn!(detail = %problem.detail, "the overview cannot be computed"),
+        }
+    }
+
+    fn trouble(&mut self, error: &vigie_log::LogError) {
+        let text = error.to_string();
+        let mut trouble = lock(&self.shared.trouble);
+        if trouble.as_deref() != Some(&text) {
+            tracing::warn!(%error, "the live stream cannot read the log; it tries again");
+        }
+        *trouble = Some(text);
+        drop(trouble);
+        self.keep_positions();
+        self.reader = None;
+        std::thread::sleep(BETWEEN);
+    }
+
+    fn keep_positions(&mut self) {
+        if let Some(reader) = &self.reader {
+            for (partition, position) in &mut self.positions {
+                *position = reader.position(partition).unwrap_or(*position);
+            }
+        }
+    }
+
+    /// Finds new topics and partitions, and makes the reader anew when there are some, or when there is none.
+    fn refresh(&mut self) -> vigie_log::Result<()> {
+        let admin = self.parts.app.log.admin();
+        let there = admin.list_topics(false)?;
+        let mut new = Vec::new();
+        for topic in FOLLOWED.iter().filter(|topic| there.iter().any(|name| name == *topic)) {
+            for (number, ends) in admin.offsets(topic)?.into_iter().enumerate() {
+                let partition = TopicPartition::new(*topic, u32::try_from(number).unwrap_or(u32::MAX));
+                if self.positions.contains_key(&partition) {
+                    continue;
+                }
+                let from_start = self.started || *topic == topics::CUSTOMERS;
+                if *topic == topics::CUSTOMERS && !self.started {
+                    self.customers_until.insert(partition.partition, ends.latest);
+                }
+                new.push((partition, if from_start { ends.earliest } else { ends.latest }));
+            }
+        }
+        self.started = true;
+        if new.is_empty() && (self.reader.is_some() || self.positions.is_empty()) {
+            return Ok(());
+        }
+        self.keep_positions();
+        self.positions.extend(new);
+        let partitions: Vec<TopicPartition> = self.positions.keys().cloned().collect();
+        let mut reader = self.parts.app.log.reader(&partitions)?;
+        for (partition, position) in &self.positions {
+            reader.seek(partition, *position)?;
+        }
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    fn poll(&mut self, wait: Duration) {
+        let Some(reader) = &mut self.reader else {
+            std::thread::sleep(wait.min(BETWEEN));
+            return;
+        };
+        let from: HashMap<TopicPartition, Offset> = self
+            .positions
+            .keys()
+            .filter_map(|partition| Some((partition.clone(), reader.position(partition)?)))
+            .collect();
+        match reader.poll(wait) {
+            Err(error) => self.trouble(&error),
+            Ok(mut fetched) => {
+                // Customers first: their names go with the scores of the same transaction.
+                fetched.sort_by_key(|f| &*f.partition.topic != topics::CUSTOMERS);
+                for batch in &fetched {
+                    let start = from.get(&batch.partition).copied().unwrap_or_default();
+                    for record in batch.batch.iter().filter(|record| record.offset >= start) {
+                        self.record(&batch.partition, &record);
+                    }
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, from: &TopicPartition, record: &RecordRef<'_>) {
+        let Some(value) = record.value else {
+            if &*from.topic == topics::CUSTOMERS
+                && let Some(key) = record.key.and_then(|key| std::str::from_utf8(key).ok())
+            {
+                lock(&self.shared.index).forget(key);
+            }
+            return;
+        };
+        let pending = &mut self.pending;
+        match &*from.topic {
+            topics::CUSTOMERS => {
+                if let Some(view) = json::<vigie_domain::CustomerView>(value) {
+                    let worth = self.parts.app.model.value_of(&view.customer);
+                    let until = self.customers_until.get(&from.partition).copied().unwrap_or_default();
+                    lock(&self.shared.index).customer(view, worth, record.offset >= until);
+                }
+            }
+            topics::CHURN_SCORES => {
+                if let Some(score) = json::<Score>(value) {
+                    self.parts.waiters.answer(&score);
+                    let (name, previous) = lock(&self.shared.index).score(&score);
+                    pending.score(score, name, previous);
+                }
+            }
+            // What breaks its contract is not JSON of this shape and comes as an anomaly.
+            topics::EVENEMENTS => json(value).map(|event| pending.shop(event)).unwrap_or_default(),
+            topics::EVENEMENTS_STATS => {
+                if record.key == Some(b"total")
+                    && let Some(stat) = json::<EventStat>(value)
+                {
+                    pending.shop_total(stat.count);
+                }
+            }
+            topics::R4 => page_count(record).map(|count| pending.page(count)).unwrap_or_default(),
+            topics::ALERTS => json(value).map(|alert| pending.alert(alert)).unwrap_or_default(),
+            topics::ANOMALIES => {
+                if let Some(doc) = json::<crate::views::AnomalyDoc>(value)
+                    && doc.status == AnomalyStatus::Open
+                {
+                    pending.anomaly(&doc);
+                }
+            }
+            topics::SESSION_PATTERNS => json(value).map(|found| pending.pattern(found)).unwrap_or_default(),
+            topics::USERS => pending.user(),
+            topics::ASSIGNMENTS => json(value).map(|new| pending.assignment(new)).unwrap_or_default(),
+            topics::OUTCOMES => json(value).map(|known| pending.outcome(known)).unwrap_or_default(),
+            _ => {}
+        }
+    }
+
+    fn flush(&mut self) {
+        let now = self.parts.app.clock.now();
+        let (parts, latencies) = self.pending.take(now);
+        let mut latency = lock(&self.shared.latency);
+        for ms in latencies {
+            latency.add(now, ms);
+            self.parts.metrics.event_to_score(ms);
+        }
+        drop(latency);
+        if parts.is_empty() {
+            return;
+        }
+        let newest = lock(&self.shared.ring).push(now, parts);
+        self.shared.newest.send_replace(newest);
+    }
+}
+
+fn json<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
+}
+
+/// Reads records of `R4`: the window and the page stand in headers, the count is eight bytes, big endian.
+pub(crate) fn page_count(record: &RecordRef<'_>) -> Option<PageCount> {
+    let header = |name: &str| std::str::from_utf8(record.headers.get(name)?.value?).ok();
+    Some(PageCount {
+        page: header(topics::PAGE)?.to_owned(),
+        window_start: header(topics::WINDOW_START)?.parse().ok()?,
+        window_end: header(topics::WINDOW_END)?.parse().ok()?,
+        count: i64::from_be_bytes(record.value?.try_into().ok()?),
+    })
+}

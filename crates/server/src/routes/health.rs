@@ -1,0 +1,85 @@
+//! Whether the program lives and is ready, its figures, and the description of the API.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use crate::app::{Context, blocking};
+use crate::problem::Problem;
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/livez", responses((status = 200, body = String)))]
+pub(crate) async fn livez() -> &'static str {
+    "ok"
+}
+
+/// One part and whether it is ready.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Part {
+    pub name: String,
+    pub ready: bool,
+    pub detail: String,
+}
+
+/// All parts.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Ready {
+    ready: bool,
+    parts: Vec<Part>,
+}
+
+pub(crate) fn parts(app: &crate::app::App, trouble: Option<String>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut part = |name: &str, ready: bool, detail: String| {
+        parts.push(Part { name: name.to_owned(), ready, detail });
+    };
+    let log = app.log.admin().list_topics(false);
+    match (log, trouble) {
+        (Ok(topics), None) => part("log", true, format!("{}, {} topics", app.settings.log, topics.len())),
+        (Err(error), _) => part("log", false, error.to_string()),
+        (_, Some(trouble)) => part("log", false, trouble),
+    }
+    let engine = app.engine.stats();
+    part("engine", engine.state.eq_ignore_ascii_case("running"), engine.state);
+    match app.views.count(crate::views::CUSTOMERS, &[]) {
+        Ok(count) => part("stores", true, format!("{count} customers")),
+        Err(error) => part("stores", false, error.to_string()),
+    }
+    for sink in app.engine.sinks() {
+        let detail = match (&sink.last_error, sink.circuit.as_str()) {
+            (Some(error), "open" | "half_open") => error.clone(),
+            _ => format!("{} written, {} waiting", sink.written, sink.lag),
+        };
+        part(&format!("sink {}", sink.name), sink.circuit == "closed", detail);
+    }
+    parts
+}
+
+/// Whether every part is ready.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+pub(crate) async fn readyz(State(context): State<Arc<Context>>) -> Result<impl IntoResponse, Problem> {
+    let parts = blocking(&context, |context| Ok(parts(&context.app, context.live.trouble()))).await?;
+    let ready = parts.iter().all(|part| part.ready);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(Ready { ready, parts })))
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub(crate) async fn metrics(State(context): State<Arc<Context>>) -> Result<impl IntoResponse, Problem> {
+    let text = blocking(&context, |context| {
+        context.metrics.text(context).map_err(|_| Problem::internal("the figures could not be written"))
+    })
+    .await?;
+    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/v1/openapi.json", responses((status = 200, body = serde_json::Value)))]
+pub(crate) async fn openapi_json() -> Json<utoipa::openapi::OpenApi> {
+    Json(super::openapi())
+}

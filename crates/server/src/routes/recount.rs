@@ -1,0 +1,217 @@
+//! Every number counted anew from the log, beside what the stores say.
+//!
+//! The log is read as a stream up to its ends at the moment of the request; what is kept in memory is totals and one small entry per
+//! customer, user, window, alert and anomaly.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+use vigie_domain::{Alert, EventType, PageCount, Score, ShopEvent, User, topics};
+use vigie_log::{LogError, RecordRef, TopicPartition};
+
+use crate::app::{Context, blocking};
+use crate::live::{NOTHING_NEW, page_count};
+use crate::ports::Find;
+use crate::problem::Problem;
+use crate::views::{self, AnomalyDoc, CustomerDoc, EventStatRow};
+
+/// One number, counted twice.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Check {
+    name: String,
+    #[schema(value_type = f64)]
+    from_log: Value,
+    #[schema(value_type = f64)]
+    from_store: Value,
+    equal: bool,
+    in_flight: bool,
+}
+
+/// All numbers.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Recount {
+    equal: bool,
+    checks: Vec<Check>,
+}
+
+/// What of `country_stats` is compared.
+#[derive(serde::Deserialize)]
+struct CountryRow {
+    country: String,
+    count_users: u64,
+}
+
+/// What the log says.
+#[derive(Default)]
+struct FromLog {
+    total: u64,
+    sales_cents: i64,
+    by_type: BTreeMap<String, u64>,
+    by_user: BTreeMap<String, u64>,
+    users: HashMap<String, String>,
+    windows: HashMap<(String, i64), i64>,
+    scores: HashMap<String, f64>,
+    alerts: HashSet<String>,
+    anomalies: HashSet<String>,
+}
+
+/// Reads a topic up to its ends now. A topic that is not there has no records.
+fn each(context: &Context, topic: &str, see: &mut dyn FnMut(&RecordRef<'_>)) -> Result<(), Problem> {
+    let log = &context.app.log;
+    let ends = match log.admin().offsets(topic) {
+        Ok(ends) => ends,
+        Err(LogError::UnknownTopic { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for (number, ends) in (0_u32..).zip(ends) {
+        let partition = TopicPartition::new(topic, number);
+        let mut reader = log.reader(std::slice::from_ref(&partition))?;
+        reader.seek(&partition, ends.earliest)?;
+        while let Some(at) = reader.position(&partition).filter(|at| *at < ends.latest) {
+            for batch in reader.poll(NOTHING_NEW)? {
+                batch
+                    .batch
+                    .iter()
+                    .filter(|record| record.offset >= at && record.offset < ends.latest)
+                    .for_each(|record| see(&record));
+            }
+            if reader.position(&partition) == Some(at) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn from_log(context: &Context) -> Result<FromLog, Problem> {
+    let mut all = FromLog::default();
+    let contract = context.app.contracts.get(topics::EVENEMENTS);
+    each(context, topics::EVENEMENTS, &mut |record| {
+        // What breaks the contract is an anomaly and counts nowhere else.
+        let Some(Ok(event)) = record.value.map(|value| contract.check::<ShopEvent>(value)) else { return };
+        all.total += 1;
+        *all.by_type.entry(event.event_type.as_str().to_owned()).or_default() += 1;
+        *all.by_user.entry(event.user_id).or_default() += 1;
+        if event.event_type == EventType::Achat {
+            all.sales_cents += (event.price.unwrap_or(0.0) * 100.0).round() as i64;
+        }
+    })?;
+    each(context, topics::USERS, &mut |record| {
+        if let Some(user) = record.value.and_then(|value| serde_json::from_slice::<User>(value).ok()) {
+            all.users.insert(user.user_id, user.country);
+        }
+    })?;
+    each(context, topics::R4, &mut |record| {
+        if let Some(count) = page_count(record) {
+            all.windows.insert((count.page, count.window_start), count.count);
+        }
+    })?;
+    each(context, topics::CHURN_SCORES, &mut |record| {
+        if let Some(score) = record.value.and_then(|value| serde_json::from_slice::<Score>(value).ok()) {
+            all.scores.insert(score.customer_id.0, score.probability);
+        }
+    })?;
+    each(context, topics::ALERTS, &mut |record| {
+        if let Some(alert) = record.value.and_then(|value| serde_json::from_slice::<Alert>(value).ok()) {
+            all.alerts.insert(alert.id);
+        }
+    })?;
+    each(context, topics::ANOMALIES, &mut |record| {
+        if let Some(doc) = record.value.and_then(|value| serde_json::from_slice::<AnomalyDoc>(value).ok()) {
+            all.anomalies.insert(doc.anomaly.id);
+        }
+    })?;
+    Ok(all)
+}
+
+struct Checks {
+    checks: Vec<Check>,
+    in_flight: bool,
+}
+
+impl Checks {
+    fn add(&mut self, name: impl Into<String>, from_log: Value, from_store: Value) {
+        let equal = from_log == from_store;
+        self.checks.push(Check { name: name.into(), from_log, from_store, equal, in_flight: self.in_flight });
+    }
+
+    /// One check for each key on either side.
+    fn maps(&mut self, what: &str, log: &BTreeMap<String, u64>, store: &BTreeMap<String, u64>) {
+        let keys: std::collections::BTreeSet<&String> = log.keys().chain(store.keys()).collect();
+        for key in keys {
+            let of = |map: &BTreeMap<String, u64>| json!(map.get(key).copied().unwrap_or(0));
+            self.add(format!("{what} {key}"), of(log), of(store));
+        }
+    }
+}
+
+fn compare(context: &Context, log: &FromLog, in_flight: bool) -> Result<Vec<Check>, Problem> {
+    let views = &*context.app.views;
+    let mut checks = Checks { checks: Vec::new(), in_flight };
+    let stats: Vec<EventStatRow> = super::find(views, &Find::all(views::EVENT_STATS))?.items;
+    let (mut by_type, mut by_user) = (BTreeMap::new(), BTreeMap::new());
+    let (mut total, mut sales) = (0, 0);
+    for row in stats {
+        match row.key.split_once(':') {
+            Some(("type", name)) => drop(by_type.insert(name.to_owned(), row.count)),
+            Some(("user", name)) => drop(by_user.insert(name.to_owned(), row.count)),
+            _ => (total, sales) = (row.count, row.sales_cents),
+        }
+    }
+    checks.add("shop total", json!(log.total), json!(total));
+    checks.add("shop sales in cents", json!(log.sales_cents), json!(sales));
+    checks.maps("shop type", &log.by_type, &by_type);
+    checks.maps("shop user", &log.by_user, &by_user);
+
+    let mut countries: BTreeMap<String, u64> = BTreeMap::new();
+    log.users.values().for_each(|country| *countries.entry(country.clone()).or_default() += 1);
+    let stored: Vec<CountryRow> = super::find(views, &Find::all(views::COUNTRY_STATS))?.items;
+    let stored = stored.into_iter().map(|stats| (stats.country, stats.count_users)).collect();
+    checks.maps("users of", &countries, &stored);
+
+    let rows: Vec<PageCount> = super::find(views, &Find::all(views::PAGE_COUNTS))?.items;
+    let equal = rows
+        .iter()
+        .filter(|row| log.windows.get(&(row.page.clone(), row.window_start)) == Some(&row.count))
+        .count();
+    checks.add("page windows", json!(log.windows.len()), json!(rows.len()));
+    checks.add("page windows with the same count", json!(log.windows.len()), json!(equal));
+
+    let (mut customers, mut same, mut offset) = (0_u64, 0_u64, 0);
+    loop {
+        let page = Find::all(views::CUSTOMERS).oldest(views::field::CUSTOMER_ID).page(offset, 500);
+        let page: super::List<CustomerDoc> = super::find(views, &page)?;
+        offset += 500;
+        for doc in page.items {
+            customers += 1;
+            let newest = log.scores.get(&doc.customer_id).copied();
+            same += u64::from(newest == Some(doc.score.probability));
+        }
+        if offset >= page.total {
+            break;
+        }
+    }
+    checks.add("customers with a score", json!(log.scores.len()), json!(customers));
+    checks.add("customers with the same newest score", json!(log.scores.len()), json!(same));
+    checks.add("alerts", json!(log.alerts.len()), json!(views.count(views::ALERTS, &[])?));
+    checks.add("anomalies", json!(log.anomalies.len()), json!(views.count(views::ANOMALIES, &[])?));
+    Ok(checks.checks)
+}
+
+/// Counts everything anew from the log and says what the stores say beside it.
+#[utoipa::path(get, path = "/api/v1/recount", responses((status = 200, body = Recount), (status = 503, body = Problem)))]
+pub(crate) async fn recount(State(context): State<Arc<Context>>) -> Result<Json<Recount>, Problem> {
+    let _place = super::messages::heavy(&context)?;
+    blocking(&context, |context| {
+        let lag = |context: &Context| context.app.engine.sinks().iter().any(|sink| sink.lag > 0);
+        let before = lag(context);
+        let log = from_log(context)?;
+        let checks = compare(context, &log, before || lag(context))?;
+        Ok(Json(Recount { equal: checks.iter().all(|check| check.equal), checks }))
+    })
+    .await
+}

@@ -1,0 +1,10 @@
+//! The program as its users meet it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests, and the helpers beside them"
+)]
+
+mod cli;
