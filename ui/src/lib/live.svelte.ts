@@ -53,7 +53,10 @@ class Live {
 
   async #loadInfo(): Promise<void> {
     try {
-      this.info = await get<Info>('/info');
+      const [info, overview] = await Promise.all([get<Info>('/info'), get<Overview>('/overview')]);
+      this.info = info;
+      // What the stream has sent meanwhile is newer.
+      this.overview = { ...overview, ...this.overview };
     } catch {
       // The pages say themselves when nothing answers; the next resync asks again.
     }
