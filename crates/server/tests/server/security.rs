@@ -71,6 +71,7 @@ fn script_in_a_name_stays_text() {
 fn huge_body_is_refused() {
     let rig = Rig::start();
     let reply = rig.post("/api/v1/form", &customer(&"x".repeat(2 << 20), 30.0));
+    // 0: the connection was reset before the answer could be read, because the rest of the body was never taken in.
     assert!(reply.status == 413 || reply.status == 0, "{reply:?}");
     assert_eq!(rig.get("/livez").body, "ok");
     assert_eq!(rig.log.admin().offsets("test3").unwrap()[0].latest, 0);
