@@ -185,3 +185,18 @@ fn a_recount_finds_what_the_stores_lack() {
         .clone();
     assert_eq!((&sales["from_log"], &sales["from_store"]), (&json!(1234), &json!(0)));
 }
+
+#[test]
+fn every_route_is_in_the_document() {
+    let document = serde_json::to_value(vigie_server::openapi()).unwrap();
+    let routes: Vec<&str> = include_str!("../../src/routes/mod.rs")
+        .split(".route(")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').nth(1))
+        .collect();
+    assert!(routes.len() >= 35, "{routes:?}");
+    for route in &routes {
+        assert!(document["paths"].get(route).is_some(), "{route} is not described");
+    }
+    assert_eq!(routes.len(), document["paths"].as_object().unwrap().len());
+}
