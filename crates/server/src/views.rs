@@ -25,13 +25,17 @@ pub const OUTCOMES: &str = "outcomes";
 pub const RAW_USERS: &str = "randomUserCollection";
 /// Table: users by id and time of ingestion.
 pub const USER_TABLE: &str = "random_user_table";
+/// An hour: a bucket of [`LATEST_USERS`].
+pub const HOUR_MS: i64 = 3_600_000;
+/// A day: a bucket of [`PAGE_COUNTS`].
+pub const DAY_MS: i64 = 24 * HOUR_MS;
 /// Table: users by hour of ingestion, newest first.
 pub const LATEST_USERS: &str = "latest_users";
 /// Table of `CountryStats` (and `avg_age`), by country.
 pub const COUNTRY_STATS: &str = "country_stats";
 /// Table of `GenderStats` (and `avg_age`), by gender.
 pub const GENDER_STATS: &str = "gender_stats";
-/// Table of `PageCount`, by page and start of the window.
+/// Table of `PageCount`, by day, newest window first, then page.
 pub const PAGE_COUNTS: &str = "page_counts";
 /// Table of [`EventStatRow`], by key.
 pub const EVENT_STATS: &str = "event_stats";

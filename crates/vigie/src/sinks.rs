@@ -14,15 +14,11 @@ use vigie_domain::{
 };
 use vigie_server::views::{self, AnomalyDoc, CustomerDoc, EventDoc, field};
 use vigie_stores::{
-    CellKind, CollectionSpec, Result, Row, SinkRecord, SinkStatus, Store, TableSchema, Write, random_user_keyspace,
+    CellKind, CollectionSpec, Result, Row, SinkRecord, SinkStatus, Store, TableSchema, Write,
+    random_user_keyspace,
 };
 
 use crate::planner::value_of;
-
-/// An hour in ms: a bucket of `latest_users`.
-pub const HOUR_MS: i64 = 3_600_000;
-/// A day in ms: a bucket of `page_counts`.
-pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Gives the status of all sinks.
 pub type SinksView = Arc<dyn Fn() -> Vec<SinkStatus> + Send + Sync>;
@@ -63,22 +59,13 @@ pub const SINKS: [SinkSpec; 6] = [
         topics: &[topics::EVENEMENTS_STATS, topics::SESSION_PATTERNS, topics::ALERTS],
         map: shop,
     },
-    SinkSpec { name: "anomalies", group: "vigie-sink-anomalies", topics: &[topics::ANOMALIES], map: anomalies },
+    SinkSpec {
+        name: "anomalies",
+        group: "vigie-sink-anomalies",
+        topics: &[topics::ANOMALIES],
+        map: anomalies,
+    },
 ];
-
-const TABLES: [&str; 6] = [
-    views::USER_TABLE,
-    views::LATEST_USERS,
-    views::COUNTRY_STATS,
-    views::GENDER_STATS,
-    views::PAGE_COUNTS,
-    views::EVENT_STATS,
-];
-
-/// Whether a set is a table (otherwise it is a collection).
-pub fn is_table(set: &str) -> bool {
-    TABLES.contains(&set)
-}
 
 /// Makes the collections and tables that the sinks write.
 pub fn declare(store: &dyn Store) -> Result<()> {
@@ -214,8 +201,9 @@ fn users(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
                     .with("registered", user.registered.clone())
                     .with("picture", user.picture.clone())
             };
-            let bucket = user.ingestion_time.div_euclid(HOUR_MS);
-            let latest = Write::row(views::LATEST_USERS, cells().with("bucket", bucket)).if_newer(record.record.offset);
+            let bucket = user.ingestion_time.div_euclid(views::HOUR_MS);
+            let latest = Write::row(views::LATEST_USERS, cells().with("bucket", bucket))
+                .if_newer(record.record.offset);
             Ok(vec![Write::row(views::USER_TABLE, cells()).if_newer(record.record.offset), latest])
         }
         topics::COUNTRY_STATS => {
@@ -247,8 +235,11 @@ fn pages(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
         header.and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or_else(|| format!("no header `{name}`"))
     };
     let time = |name: &str| text(name)?.parse::<i64>().map_err(|error| format!("header `{name}`: {error}"));
-    let bytes: [u8; 8] =
-        record.record.value.and_then(|value| value.try_into().ok()).ok_or("the value is not a count of eight bytes")?;
+    let bytes: [u8; 8] = record
+        .record
+        .value
+        .and_then(|value| value.try_into().ok())
+        .ok_or("the value is not a count of eight bytes")?;
     let page = PageCount {
         page: text(topics::PAGE)?.to_owned(),
         window_start: time(topics::WINDOW_START)?,
@@ -256,7 +247,7 @@ fn pages(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
         count: i64::from_be_bytes(bytes),
     };
     let cells = Row::new()
-        .with("day", page.window_start.div_euclid(DAY_MS))
+        .with("day", page.window_start.div_euclid(views::DAY_MS))
         .with("window_start", page.window_start)
         .with("page", page.page)
         .with("window_end", page.window_end)
@@ -275,7 +266,11 @@ fn events(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
 fn shop(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
     match &*record.partition.topic {
         topics::EVENEMENTS_STATS => {
-            let key = record.record.key.and_then(|key| std::str::from_utf8(key).ok()).ok_or("the key is not text")?;
+            let key = record
+                .record
+                .key
+                .and_then(|key| std::str::from_utf8(key).ok())
+                .ok_or("the key is not text")?;
             let stat: EventStat = parse(record)?;
             let cells = Row::new()
                 .with(field::KEY, key)

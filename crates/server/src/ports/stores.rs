@@ -10,9 +10,10 @@ use vigie_stores::{Cell, Documents, Op, Query, StoreError, Tables, read_buckets_
 use super::{Answer, Condition, Find, Found, PortError, StoreInfo, Test, Views};
 use crate::views;
 
-const HOUR_MS: i64 = 60 * 60 * 1000;
 /// `latest_users` is read backwards over so many hours at most: a week.
 const HOURS: u32 = 7 * 24;
+/// `page_counts` is read backwards over so many days at most.
+const DAYS: u32 = 31;
 /// Rows of a table at most; the tables of the application hold totals, or windows within their retention.
 const ROWS: u64 = 200_000;
 
@@ -36,8 +37,12 @@ impl StoreViews {
     fn rows(&self, find: &Find) -> Answer<Vec<Value>> {
         let plain = find.conditions.is_empty() && find.offset == 0 && find.limit <= ROWS;
         let rows = if find.set == views::LATEST_USERS && plain {
-            let hour = self.clock.now().div_euclid(HOUR_MS);
+            let hour = self.clock.now().div_euclid(views::HOUR_MS);
             read_buckets_backwards(&*self.tables, &find.set, hour, HOURS, find.limit)
+        } else if find.set == views::PAGE_COUNTS && plain {
+            // A producer's clock may run ahead of ours, by less than a day.
+            let day = self.clock.now().div_euclid(views::DAY_MS) + 1;
+            read_buckets_backwards(&*self.tables, &find.set, day, DAYS, find.limit)
         } else {
             self.tables.scan_all(&find.set, ROWS)
         };

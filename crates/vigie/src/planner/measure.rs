@@ -66,3 +66,52 @@ pub fn saved(standing: &[Assignment], churned: &BTreeMap<CustomerId, bool>) -> O
     let value = Interval { estimate: difference * total, low: low * total, high: high * total };
     Some(Saved { value, treated: treated.len(), held_out: held.len() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::training_table;
+    use vigie_churn::effect::{EffectVerdict, RankingRule};
+
+    #[test]
+    fn the_agencys_own_data_speaks_against_managers() {
+        let config = ChurnConfig::default();
+        let report = effect_of(&training_table(&config).unwrap(), &config).unwrap();
+        let points = |value: f64| (value * 1000.0).round() / 10.0;
+        let difference =
+            [report.difference.estimate, report.difference.low, report.difference.high].map(points);
+        assert_eq!(difference, [5.3, 0.4, 10.2]);
+        assert!((points(report.adjusted.estimate) - 4.0).abs() <= 0.1, "{:?}", report.adjusted);
+        assert_eq!((report.verdict, report.rule), (EffectVerdict::Harmful, RankingRule::TrialOnly));
+    }
+
+    #[test]
+    fn value_saved_is_told_only_with_enough_outcomes_and_with_its_interval() {
+        let assignment = |i: usize, state| Assignment {
+            customer_id: CustomerId(format!("c{i}")),
+            manager_id: None,
+            state,
+            probability: 0.5,
+            value: 100.0,
+            expected_value_saved: 0.0,
+            effect_basis: String::new(),
+            model_version: String::new(),
+            updated_at: 0,
+            by: String::new(),
+        };
+        let standing: Vec<Assignment> = (0..40)
+            .map(|i| assignment(i, if i < 20 { AssignmentState::Approved } else { AssignmentState::HeldOut }))
+            .collect();
+        // 5 of 20 leave with a manager, 10 of 20 without.
+        let outcomes = |n: usize| {
+            (0..n).map(|i| (CustomerId(format!("c{i}")), i < 5 || (20..30).contains(&i))).collect()
+        };
+        assert_eq!(saved(&standing, &outcomes(29)), None);
+        let saved = saved(&standing, &outcomes(40)).unwrap();
+        assert_eq!((saved.treated, saved.held_out), (20, 20));
+        assert!((saved.value.estimate - 0.25 * 2_000.0).abs() < 1e-9);
+        // Newcombe's interval of 10/20 - 5/20 is [-0.05, 0.49].
+        assert!((saved.value.low / 2_000.0 + 0.05).abs() < 0.01, "{saved:?}");
+        assert!((saved.value.high / 2_000.0 - 0.49).abs() < 0.01, "{saved:?}");
+    }
+}

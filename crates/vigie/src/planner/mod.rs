@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use vigie_churn::assign::Comparison;
-use vigie_churn::effect::EffectReport;
+use vigie_churn::effect::{EffectReport, RankingRule};
 use vigie_churn::ranking::EffectBasis;
 use vigie_domain::{Assignment, AssignmentState, CustomerId, CustomerView, Manager, topics};
 use vigie_log::{Clock, Log, LogError, Message, Publisher, TopicPartition};
@@ -172,7 +172,9 @@ impl PlannerService {
     pub fn propose(&self, customers: &[CustomerView]) -> Result<usize, PlannerError> {
         let basis = self.basis()?;
         let mut state = self.state();
+        let trial_only = state.effect.as_ref().is_some_and(|report| report.rule == RankingRule::TrialOnly);
         let plan = plan::plan(&plan::Inputs {
+            trial_only,
             customers,
             managers: &self.managers,
             standing: &state.standing,

@@ -12,6 +12,9 @@ use crate::config::AssignmentConfig;
 /// Who signs what no person decided.
 pub const PLANNER: &str = "planner";
 
+/// Share held out in a trial: equal groups tell most with the fewest customers.
+const TRIAL_SHARE: f64 = 0.5;
+
 /// What the planner decides from.
 pub struct Inputs<'a> {
     /// Customers at or above the configured probability.
@@ -24,6 +27,9 @@ pub struct Inputs<'a> {
     pub basis: EffectBasis,
     /// Rates and costs.
     pub config: &'a AssignmentConfig,
+    /// Whether the history speaks against the action, so that only a trial can justify it: half of the eligible customers are then
+    /// held out at random, whatever the configured share.
+    pub trial_only: bool,
     /// Decides who is held out.
     pub seed: u64,
     /// The wall clock, ms since the epoch.
@@ -52,7 +58,12 @@ pub fn state_of(location: &str) -> Option<&str> {
 
 /// Plans anew. What a person decided (approved, undone) stays; a hold-out stays for good.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
-    let hold_out = HoldOut::new(inputs.config.holdout_rate, inputs.seed)?;
+    let share = if inputs.trial_only {
+        inputs.config.holdout_rate.max(TRIAL_SHARE)
+    } else {
+        inputs.config.holdout_rate
+    };
+    let hold_out = HoldOut::new(share, inputs.seed)?;
     let decided = |id: &CustomerId| {
         inputs.standing.get(id).is_some_and(|a| match a.state {
             AssignmentState::Approved => true,
@@ -122,8 +133,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
     };
     for pair in &proposal.pairs {
         if let (Some(view), Some(manager)) = (eligible.get(pair.client), inputs.managers.get(pair.manager)) {
-            let proposed =
-                assignment(view, Some(manager.id.clone()), AssignmentState::Proposed, pair.value_saved);
+            // What is told is the plain formula; the bonus for a near or known manager only decides between managers.
+            let saved = view.score.probability * value_of(&view.customer) * inputs.basis.share_kept()
+                - inputs.config.cost;
+            let proposed = assignment(view, Some(manager.id.clone()), AssignmentState::Proposed, saved);
             wanted.insert(view.score.customer_id.clone(), proposed);
         }
     }
@@ -152,4 +165,147 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
         })
     }));
     Ok(Plan { changes, comparison: proposal.comparison })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ChurnConfig;
+    use crate::model::{ModelService, ScoredFrom, train};
+    use vigie_domain::Origin;
+
+    fn customers(n: usize) -> Vec<CustomerView> {
+        let model = ModelService::new(train(&ChurnConfig::default()).unwrap());
+        let origin = Origin { topic: "t".into(), partition: 0, offset: 0 };
+        let from =
+            ScoredFrom { origin, event_time: 0, scored_at: 0, published_at: None, correlation_id: None };
+        (0..n)
+            .map(|i| {
+                let customer = Customer {
+                    customer_id: None,
+                    names: format!("Name {i}").into(),
+                    age: 40.0,
+                    total_purchase: 9_000.0 + 10.0 * i as f64,
+                    account_manager: 0,
+                    years: 6.0,
+                    num_sites: 12.0,
+                    onboard_date: String::new(),
+                    location: format!("{i} Street, {} 10001", if i % 2 == 0 { "NY" } else { "CA" }).into(),
+                    company: "C".into(),
+                    churn: None,
+                };
+                model.score(&customer, &from)
+            })
+            .collect()
+    }
+
+    fn managers(capacity: u32) -> Vec<Manager> {
+        let manager = |id: &str, state: &str| Manager {
+            id: id.into(),
+            name: id.into(),
+            capacity,
+            locations: vec![state.into()],
+        };
+        vec![manager("east", "NY"), manager("west", "CA")]
+    }
+
+    fn run(
+        customers: &[CustomerView],
+        standing: &BTreeMap<CustomerId, Assignment>,
+        trial_only: bool,
+        now: i64,
+    ) -> Vec<Assignment> {
+        let config = AssignmentConfig { cost: 10.0, ..AssignmentConfig::default() };
+        let (managers, basis) = (managers(10), EffectBasis::assumed(0.2).unwrap());
+        let inputs = Inputs {
+            customers,
+            managers: &managers,
+            standing,
+            basis,
+            config: &config,
+            trial_only,
+            seed: 1,
+            now,
+        };
+        plan(&inputs).unwrap().changes
+    }
+
+    fn after(changes: &[Assignment]) -> BTreeMap<CustomerId, Assignment> {
+        changes.iter().map(|a| (a.customer_id.clone(), a.clone())).collect()
+    }
+
+    fn count(changes: &[Assignment], state: AssignmentState) -> usize {
+        changes.iter().filter(|a| a.state == state).count()
+    }
+
+    #[test]
+    fn proposals_fill_the_places_with_near_managers_and_hold_some_out() {
+        let customers = customers(60);
+        let changes = run(&customers, &BTreeMap::new(), false, 1);
+        assert_eq!(count(&changes, AssignmentState::Proposed), 20);
+        let held = count(&changes, AssignmentState::HeldOut);
+        assert!((5..=20).contains(&held), "{held} of 60 at a share of 0.2");
+        for a in changes.iter().filter(|a| a.state == AssignmentState::Proposed) {
+            let view = customers.iter().find(|view| view.score.customer_id == a.customer_id).unwrap();
+            let near = if state_of(view.customer.location.reveal()) == Some("NY") { "east" } else { "west" };
+            assert_eq!(a.manager_id.as_deref(), Some(near));
+            assert!(a.expected_value_saved > 0.0 && a.effect_basis == "assumed");
+        }
+    }
+
+    #[test]
+    fn planning_again_changes_nothing() {
+        let customers = customers(60);
+        let first = run(&customers, &BTreeMap::new(), false, 1);
+        assert_eq!(run(&customers, &after(&first), false, 2), []);
+    }
+
+    #[test]
+    fn what_a_person_decided_stays() {
+        let customers = customers(60);
+        let mut standing = after(&run(&customers, &BTreeMap::new(), false, 1));
+        let mut proposed = standing.values_mut().filter(|a| a.state == AssignmentState::Proposed);
+        let approved = proposed.next().unwrap();
+        (approved.state, approved.by) = (AssignmentState::Approved, "lead".into());
+        let undone = proposed.next().unwrap();
+        (undone.state, undone.by) = (AssignmentState::Undone, "lead".into());
+        let (approved, undone) = (approved.customer_id.clone(), undone.customer_id.clone());
+        let again = run(&customers, &standing, false, 2);
+        assert!(again.iter().all(|a| a.customer_id != approved && a.customer_id != undone), "{again:?}");
+        // The place that the undone one leaves goes to somebody else.
+        assert_eq!(count(&again, AssignmentState::Proposed), 1);
+    }
+
+    #[test]
+    fn a_proposal_that_no_longer_pays_is_taken_back() {
+        let mut customers = customers(10);
+        let standing = after(&run(&customers, &BTreeMap::new(), false, 1));
+        customers.iter_mut().for_each(|view| view.score.probability = 0.01);
+        let changes = run(&customers, &standing, false, 2);
+        assert_eq!(
+            changes.len(),
+            count(&after(&changes).into_values().collect::<Vec<_>>(), AssignmentState::Undone)
+        );
+        assert!(!changes.is_empty() && changes.iter().all(|a| a.by == PLANNER));
+    }
+
+    #[test]
+    fn against_the_data_only_a_trial_is_proposed() {
+        let customers = customers(200);
+        let changes = run(&customers, &BTreeMap::new(), true, 1);
+        let held = count(&changes, AssignmentState::HeldOut);
+        assert!((80..=120).contains(&held), "{held} of 200 at a share of one half");
+    }
+
+    #[test]
+    fn states_are_read_from_addresses() {
+        for (location, state) in [
+            ("10265 Elizabeth Mission Barkerburgh, AK 89518", Some("AK")),
+            ("Unit 0789 Box 0734 DPO AP 39702", Some("AP")),
+            ("1 Main Street", None),
+            ("", None),
+        ] {
+            assert_eq!(state_of(location), state, "{location}");
+        }
+    }
 }

@@ -4,10 +4,8 @@ mod engine;
 mod model;
 mod planner;
 mod sources;
-mod views;
 
 pub use engine::EngineView;
 pub use model::Model;
 pub use planner::Plans;
 pub use sources::SourcesView;
-pub use views::StoreViews;

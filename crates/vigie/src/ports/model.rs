@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vigie_churn::{Interval, Lang};
 use vigie_domain::Customer;
 use vigie_server::ports::{
-    Answer, CalibrationBin, CardColumn, Estimate, ModelCard, ModelHandle, ModelMetrics, PortError, SmallestChange,
-    WhatIf, Words,
+    Answer, CalibrationBin, CardColumn, Estimate, ModelCard, ModelHandle, ModelMetrics, PortError,
+    SmallestChange, WhatIf, Words,
 };
 
 use crate::model::{ModelService, label};
@@ -31,7 +31,10 @@ impl ModelHandle for Model {
             match features.get(&feature.name) {
                 Some(value) if value.is_finite() => {}
                 Some(value) => {
-                    return Err(PortError::Invalid(format!("{} = {value}: a finite number is needed", feature.name)));
+                    return Err(PortError::Invalid(format!(
+                        "{} = {value}: a finite number is needed",
+                        feature.name
+                    )));
                 }
                 None => {
                     let names: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
@@ -84,8 +87,10 @@ impl ModelHandle for Model {
             })
             .collect();
         let metrics = card.metrics.as_ref();
-        let notes =
-            std::iter::once(&card.chosen).chain(card.plan.warnings.iter().map(|w| &w.words)).map(words).collect();
+        let notes = std::iter::once(&card.chosen)
+            .chain(card.plan.warnings.iter().map(|w| &w.words))
+            .map(words)
+            .collect();
         ModelCard {
             version: model.id().to_owned(),
             rows: card.rows as u64,

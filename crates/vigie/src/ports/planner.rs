@@ -106,8 +106,12 @@ impl Planner for Plans {
             low: saved.value.low,
             high: saved.value.high,
             basis: Words {
-                fr: format!("{treated} clients avec un chargé de compte approuvé, {held} du groupe témoin tiré au sort"),
-                en: format!("{treated} customers with an approved manager, {held} of the randomised hold-out"),
+                fr: format!(
+                    "{treated} clients avec un chargé de compte approuvé, {held} du groupe témoin tiré au sort"
+                ),
+                en: format!(
+                    "{treated} customers with an approved manager, {held} of the randomised hold-out"
+                ),
             },
         })
     }

@@ -97,7 +97,8 @@ pub fn start(
             runner.start(Box::new(PageSource::new(options))).map_err(failed)?;
         }
         if config.shop_speed > 0.0 {
-            let options = ShopOptions { speed: config.shop_speed, seed: config.seed, ..ShopOptions::default() };
+            let options =
+                ShopOptions { speed: config.shop_speed, seed: config.seed, ..ShopOptions::default() };
             runner.start(Box::new(ShopSource::new(options))).map_err(failed)?;
         }
     }
@@ -156,4 +157,3 @@ fn bundled_customers() -> Result<Vec<Customer>, RuntimeError> {
     }
     Ok(customers)
 }
-

@@ -12,7 +12,7 @@ use vigie_contracts::Contracts;
 use vigie_domain::{CustomerId, CustomerView};
 use vigie_log::{Clock, Log, Publisher, SystemClock};
 use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
-use vigie_server::ports::{Answer, PortError};
+use vigie_server::ports::{Answer, PortError, StoreViews};
 use vigie_server::views::{self, CustomerDoc, field};
 use vigie_server::{App, Server, Settings};
 use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore, Store};
@@ -22,7 +22,7 @@ use super::{RunOptions, RuntimeError, archive, data_folder, sources, topics};
 use crate::config::{self, Config};
 use crate::model::{self, ModelService};
 use crate::planner::{OnDecided, PlannerService, effect_of};
-use crate::ports::{EngineView, Model, Plans, SourcesView, StoreViews};
+use crate::ports::{EngineView, Model, Plans, SourcesView};
 use crate::sinks::{self, SINKS};
 use crate::topology::topology;
 
@@ -57,7 +57,8 @@ impl Running {
         let config = &options.config;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let data = data_folder(config)?;
-        std::fs::create_dir_all(&data).map_err(|source| RuntimeError::Folder { path: data.clone(), source })?;
+        std::fs::create_dir_all(&data)
+            .map_err(|source| RuntimeError::Folder { path: data.clone(), source })?;
         // The port first: a taken one is the commonest mistake, and should cost nothing.
         let listener = listen(config)?;
 
@@ -108,7 +109,12 @@ impl Running {
 
         let running_sinks = start_sinks(&log, &store, &clock, config.sources.seed)?;
         let archive = if config.archive.enabled {
-            Some(archive::start(&data.join("archive"), &config.archive, Arc::clone(&log), Arc::clone(&clock))?)
+            Some(archive::start(
+                &data.join("archive"),
+                &config.archive,
+                Arc::clone(&log),
+                Arc::clone(&clock),
+            )?)
         } else {
             None
         };
@@ -129,16 +135,14 @@ impl Running {
         settings.allowed_hosts.clone_from(&config.server.allowed_hosts);
         settings.seed = config.sources.seed;
         let plans = Arc::new(plans(&planner, &store, config.assignment.min_probability));
-        let store_bytes = Arc::clone(&store);
         let app = App {
             log: Arc::clone(&log),
             publisher: publisher.clone(),
-            views: Arc::new(StoreViews {
-                documents: Arc::clone(&store) as _,
-                tables: Arc::clone(&store) as _,
-                clock: Arc::clone(&clock),
-                bytes: Box::new(move || store_bytes.size_bytes()),
-            }),
+            views: Arc::new(StoreViews::new(
+                Arc::clone(&store) as _,
+                Arc::clone(&store) as _,
+                Arc::clone(&clock),
+            )),
             engine: Arc::new(EngineView {
                 streams: Arc::clone(&streams),
                 sinks: sink_view,
@@ -192,7 +196,9 @@ impl Running {
         match Arc::into_inner(self.streams) {
             Some(streams) => {
                 if !streams.close(CLOSE) {
-                    tracing::warn!("the engine did not stop in time; it goes on from its last commit at the next start");
+                    tracing::warn!(
+                        "the engine did not stop in time; it goes on from its last commit at the next start"
+                    );
                 }
             }
             None => tracing::warn!("the engine is still in use; it stops with the program"),
@@ -215,7 +221,9 @@ fn listen(config: &Config) -> Result<TcpListener, RuntimeError> {
             std::io::ErrorKind::AddrInUse => {
                 "another program uses this port: choose another with --port N, or --port 0 for a free one"
             }
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges: choose another with --port N"
+            }
             _ => "check server.host and server.port of the configuration",
         };
         RuntimeError::Listen { address: address.clone(), source, hint }
@@ -225,7 +233,11 @@ fn listen(config: &Config) -> Result<TcpListener, RuntimeError> {
 }
 
 /// Opens the embedded log of a data folder.
-pub fn open_log(data: &Path, config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<EmbeddedLog>, RuntimeError> {
+pub fn open_log(
+    data: &Path,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<EmbeddedLog>, RuntimeError> {
     let mut embedded = EmbeddedConfig::new(Arc::clone(clock));
     embedded.cache_bytes = LOG_CACHE;
     embedded.durability = match config.log.durability {
@@ -267,7 +279,10 @@ fn plans(planner: &Arc<PlannerService>, store: &Arc<SqliteStore>, min_probabilit
         customers: Box::new(move || {
             let query = Query::new().gt(field::PROBABILITY, min_probability.next_down());
             let docs: Vec<CustomerDoc> = read_all(&*customers, views::CUSTOMERS, query)?;
-            Ok(docs.into_iter().map(|doc| CustomerView { customer: doc.customer, score: doc.score }).collect())
+            Ok(docs
+                .into_iter()
+                .map(|doc| CustomerView { customer: doc.customer, score: doc.score })
+                .collect())
         }),
         outcomes: Box::new(move || {
             let all: Vec<vigie_domain::Outcome> = read_all(&*outcomes, views::OUTCOMES, Query::new())?;
@@ -318,7 +333,9 @@ impl Background {
                 .and_then(|table| effect_of(&table, &churn).map_err(|error| error.to_string()));
             match measured {
                 Ok(report) => planner.set_effect(report),
-                Err(error) => tracing::warn!(error, "the effect of managers cannot be measured from the training table"),
+                Err(error) => {
+                    tracing::warn!(error, "the effect of managers cannot be measured from the training table")
+                }
             }
             while !stopping.load(Ordering::Acquire) {
                 match plans.propose() {
