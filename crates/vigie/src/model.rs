@@ -300,7 +300,8 @@ pub fn train(config: &ChurnConfig) -> Result<Model, ModelError> {
 
 /// Writes a file so that it is there whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // A bare file name has an empty parent.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let part = path.with_extension("part");
     let mut file = fs::File::create(&part)?;

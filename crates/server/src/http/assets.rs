@@ -62,7 +62,15 @@ pub(crate) async fn fallback(State(_): State<Arc<Context>>, request: Request) ->
         .into_response();
     }
     let page = is_page(path);
-    match load(if page { "index.html" } else { path }) {
+    // An address that no page has, typed or followed in a browser: the screens say so themselves, and how to go on.
+    let lost =
+        !page && wants_html(&request) && !path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    match load(if page || lost { "index.html" } else { path }) {
+        Some(asset) if lost => {
+            let mut response = send(&asset, &request);
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            response
+        }
         Some(asset) => send(&asset, &request),
         None if page => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], NOT_BUILT).into_response(),
         None => Problem::not_found(
@@ -71,6 +79,11 @@ pub(crate) async fn fallback(State(_): State<Arc<Context>>, request: Request) ->
         )
         .into_response(),
     }
+}
+
+fn wants_html(request: &Request) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn is_page(path: &str) -> bool {

@@ -97,7 +97,7 @@ impl Engine for EngineView {
                 .to_owned(),
                 written: sink.written,
                 retries: sink.retries,
-                lag: u64::try_from(sink.lag).unwrap_or(0),
+                lag: sink.lag,
                 last_error: sink.last_error,
             })
             .collect()

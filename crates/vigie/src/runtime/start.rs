@@ -15,7 +15,7 @@ use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
 use vigie_server::ports::{Answer, PortError, StoreViews};
 use vigie_server::views::{self, CustomerDoc, field};
 use vigie_server::{App, Server, Settings};
-use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore, Store};
+use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore};
 use vigie_streams::{Config as StreamsConfig, ErrorHandler, Streams};
 
 use super::{RunOptions, RuntimeError, archive, data_folder, sources, topics};
