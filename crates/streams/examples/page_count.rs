@@ -2,7 +2,7 @@
 //! `cargo run -p vigie-streams --example page_count`. What it prints can be recounted from the records that it writes first.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use vigie_log::{BatchBuilder, Log, ProducerConfig, SystemClock, TopicPartition, TopicSpec};
@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut producer = log.producer(ProducerConfig::default())?;
     producer.begin()?;
     let mut batch = BatchBuilder::new();
+    let mut long_views = 0;
     for n in 0..1_000_i64 {
         let event = PageEvent {
             name: format!("P{}", n % 2 + 1),
@@ -58,6 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             date: n * 10,
             duration: n * 37 % 9_000,
         };
+        long_views += i64::from(event.duration > 100);
         batch.push(n * 10, None, Some(&serde_json::to_vec(&event)?), &[]);
     }
     producer.append(&TopicPartition::new("R2", 0), &mut batch)?;
@@ -65,14 +67,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let topology = topology()?;
     println!("{}", topology.describe());
-    let config = Config::new("pages", log as Arc<dyn Log>).state_dir(folder.path().join("state"));
+    let config =
+        Config::new("pages", Arc::clone(&log) as Arc<dyn Log>).state_dir(folder.path().join("state"));
     let app = Streams::new(topology, config).start()?;
     if !app.wait_for(State::Running, Duration::from_secs(10)) {
         return Err(app.error().unwrap_or_else(|| String::from("not running after 10 s")).into());
     }
-    while app.metrics().records_out < 2_000 - 22 {
+    let start = Instant::now();
+    let mut emitted = 0;
+    while emitted < long_views && start.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(20));
+        emitted = log.admin().offsets("R4")?.iter().map(|bounds| bounds.latest).sum();
     }
+    println!("{long_views} views of more than 100 ms, {emitted} counts emitted");
     let counts = app.window_store::<String, i64>("page-count")?;
     for (window, count) in counts.all()? {
         println!("{} from {:>5} ms: {count} views", window.key, window.start);
