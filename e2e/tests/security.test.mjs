@@ -10,10 +10,10 @@ const suite = { before, after };
 const running = withProgram(suite);
 const chrome = withBrowser(suite);
 
-/** A request with headers that fetch would not let through. */
+/** A request with headers that fetch would not let through, on a connection of its own. */
 function raw(path, { method = 'GET', headers = {}, body } = {}) {
   return new Promise((resolve, reject) => {
-    const sent = request(running.program.url(path), { method, headers }, (response) => {
+    const sent = request(running.program.url(path), { method, headers, agent: false }, (response) => {
       let text = '';
       response.on('data', (chunk) => (text += chunk));
       response.on('end', () => resolve({ status: response.statusCode, headers: response.headers, text }));

@@ -23,7 +23,7 @@ test('customers are found by name, sorted by risk, and lead to their page', asyn
   const link = page.locator(`a[href*="/customers/${wanted.customer_id}"]`).first();
   await link.click();
   await page.locator('main[data-page="customer"]').waitFor();
-  assert.ok((await page.locator('main').innerText()).includes(wanted.name));
+  await page.locator('main').getByText(wanted.name).first().waitFor();
   watched.clean();
 });
 
