@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vigie_contracts::{Contract, Violation};
-use vigie_domain::{Anomaly, Origin, topics};
+use vigie_domain::{Anomaly, Origin, ShopEvent, topics};
 use vigie_streams::serde::{Blob, Json, Nullable, Utf8};
 use vigie_streams::{
     BoxError, Consumed, KStream, Processor, ProcessorContext, Produced, Record, StreamsBuilder,
@@ -32,6 +32,30 @@ pub struct Traced<T> {
     /// Which clock that time runs on; empty: the wall clock.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clock: String,
+}
+
+impl Traced<ShopEvent> {
+    /// The event without its texts: what goes through repartition topics stays small, whatever a producer writes.
+    pub fn slim(&self) -> Self {
+        let event = &self.value;
+        Self {
+            value: ShopEvent {
+                timestamp: String::new(),
+                user_id: event.user_id.clone(),
+                event_type: event.event_type,
+                session_id: event.session_id.clone(),
+                price: event.price,
+                page: None,
+                product: None,
+                query: None,
+                products: None,
+                text: None,
+            },
+            origin: self.origin.clone(),
+            at: self.at,
+            clock: self.clock.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

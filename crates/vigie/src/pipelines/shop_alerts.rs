@@ -35,7 +35,7 @@ pub fn build(
     };
     events
         .filter(|_, event: &Traced<ShopEvent>| event.value.event_type == EventType::Connexion)
-        .select_key(|_, event: &Traced<ShopEvent>| event.value.user_id.clone())
+        .map(|_, event: &Traced<ShopEvent>| (event.value.user_id.clone(), event.slim()))
         .repartition(Repartitioned::with(Utf8, Json::new()).named("logins-by-user"))
         .named(REPEATED_LOGINS)
         .process(move || RepeatedLogins { rule }, &[LOGINS])

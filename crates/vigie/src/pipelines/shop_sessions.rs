@@ -4,7 +4,7 @@
 //! (header `time-domain`), and neither clock may end the other's sessions; so time is kept per clock, in the store, and an index
 //! of deadlines finds the sessions that are over without looking at the others.
 
-use vigie_domain::{Pattern, SessionPattern, ShopEvent, topics};
+use vigie_domain::{EventType, Pattern, SessionPattern, ShopEvent, topics};
 use vigie_streams::serde::{Json, Utf8};
 use vigie_streams::{
     BoxError, Headers, KStream, Processor, ProcessorContext, Produced, Record, Repartitioned, Store,
@@ -36,7 +36,7 @@ pub fn build(
         intensive_searches: config.intensive_searches,
     };
     events
-        .select_key(|_, event: &Traced<ShopEvent>| event.value.session_id.clone())
+        .map(|_, event: &Traced<ShopEvent>| (event.value.session_id.clone(), event.slim()))
         .repartition(Repartitioned::with(Utf8, Json::new()).named("events-by-session"))
         .named("session-patterns")
         .process(move || Sessions { rule }, &[SESSIONS, DEADLINES, CLOCKS])
@@ -61,18 +61,17 @@ impl Processor<String, Traced<ShopEvent>, String, SessionPattern> for Sessions {
         let now = ctx.key_value::<String, i64>(CLOCKS)?.get(&clock)?.unwrap_or(i64::MIN);
         if event.at > now {
             ctx.key_value::<String, i64>(CLOCKS)?.put(clock.clone(), event.at)?;
-            self.end_sessions(ctx, &clock, event.at)?;
+            self.end_sessions(ctx, &clock, now, event.at)?;
         }
+        let now = now.max(event.at);
         let id = record.key;
         let mut session = ctx.key_value::<String, Session>(SESSIONS)?.get(&id)?.unwrap_or_default();
         let is_new = session.events == 0;
         let found = session.add(&event.value.user_id, event.value.event_type, event.at, self.rule);
-        if is_new {
-            let deadline = session.deadline(self.rule);
-            ctx.key_value::<String, String>(DEADLINES)?.put(index_key(&clock, deadline, &id), id.clone())?;
-        } else if event.value.event_type == vigie_domain::EventType::Deconnexion {
-            // A logout may move the deadline forward; otherwise it only moves back, which `end_sessions` notices by itself.
-            let deadline = session.deadline(self.rule);
+        if is_new || event.value.event_type == EventType::Deconnexion {
+            // A logout may move the deadline forward; otherwise it only moves back, which `end_sessions` notices by itself. A deadline
+            // that has passed already goes where the next look begins.
+            let deadline = session.deadline(self.rule).max(now);
             ctx.key_value::<String, String>(DEADLINES)?.put(index_key(&clock, deadline, &id), id.clone())?;
         }
         forward(ctx, &id, &session, &found, event.at, &record.headers)?;
@@ -82,9 +81,16 @@ impl Processor<String, Traced<ShopEvent>, String, SessionPattern> for Sessions {
 }
 
 impl Sessions {
-    /// Ends the sessions of this clock whose deadline has passed.
-    fn end_sessions(&self, ctx: &mut Context<'_, '_>, clock: &str, now: i64) -> Result<(), BoxError> {
-        let (from, to) = (index_key(clock, 0, ""), index_key(clock, now, ""));
+    /// Ends the sessions of this clock whose deadline has passed since it stood at `before`: what was due earlier has been ended then,
+    /// so the look begins there, and not with all that was ever deleted.
+    fn end_sessions(
+        &self,
+        ctx: &mut Context<'_, '_>,
+        clock: &str,
+        before: i64,
+        now: i64,
+    ) -> Result<(), BoxError> {
+        let (from, to) = (index_key(clock, before, ""), index_key(clock, now, ""));
         let due: Vec<(String, String)> =
             ctx.key_value::<String, String>(DEADLINES)?.range(&from, &to)?.collect::<Result<_, _>>()?;
         for (key, id) in due {

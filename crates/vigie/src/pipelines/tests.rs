@@ -235,6 +235,20 @@ fn the_three_session_patterns() {
 }
 
 #[test]
+fn a_session_that_comes_late_ends_all_the_same() {
+    let driver = driver();
+    let hour = 3_600_000;
+    let login = |user: &str, at| event("connexion", user, user, at, &json!({}));
+    send(&driver, topics::EVENEMENTS, &login("user2", T + 3 * hour), T + 3 * hour);
+    // Its deadline lies two hours back when it comes.
+    send(&driver, topics::EVENEMENTS, &event("panier", "user1", "late", T, &json!({"products": ["x"]})), T);
+    assert_eq!(read::<SessionPattern>(&driver, topics::SESSION_PATTERNS), []);
+    send(&driver, topics::EVENEMENTS, &login("user3", T + 3 * hour + 1), T + 3 * hour + 1);
+    let patterns: Vec<SessionPattern> = read(&driver, topics::SESSION_PATTERNS);
+    assert_eq!(patterns.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(), ["late/PANIER_ABANDONNE"]);
+}
+
+#[test]
 fn a_scenarios_clock_ends_no_other_sessions() {
     let driver = driver();
     let cart = |session: &str, at| event("panier", "user1", session, at, &json!({"products": ["x"]}));

@@ -45,11 +45,11 @@ pub enum RuntimeError {
     /// No place for data is known.
     #[error("no data folder: neither --data nor XDG_DATA_HOME nor HOME is set; give one with --data DIR")]
     NoFolder,
-    /// The log.
-    #[error(transparent)]
+    /// The log. Its error is the source as well, so that whoever asks for the cause finds it.
+    #[error("{0}")]
     Log(#[from] vigie_log::LogError),
-    /// The stores.
-    #[error(transparent)]
+    /// The stores; the same.
+    #[error("{0}")]
     Store(#[from] vigie_stores::StoreError),
     /// The model.
     #[error(transparent)]
@@ -66,6 +66,9 @@ pub enum RuntimeError {
     /// The planner.
     #[error(transparent)]
     Planner(#[from] crate::planner::PlannerError),
+    /// The file of customers that is to be sent; the same.
+    #[error("{0}")]
+    Csv(#[from] vigie_sources::csv::CsvError),
     /// A source.
     #[error("source: {0}")]
     Source(String),

@@ -49,6 +49,12 @@ impl RunningSources {
     }
 }
 
+/// Opens the file of customers and checks its header, before anything else is started or touched.
+pub fn csv(config: &SourcesConfig) -> Result<Option<CsvSource>, RuntimeError> {
+    let options = CsvOptions { rate: config.csv_rate, ..CsvOptions::default() };
+    Ok(config.csv.as_ref().map(|path| CsvSource::open(path, options)).transpose()?)
+}
+
 /// Prepares the agency scenario, so that what was approved before can be told to it before it starts.
 pub fn agency(
     config: &SourcesConfig,
@@ -73,6 +79,7 @@ pub fn agency(
 pub fn start(
     config: &SourcesConfig,
     demo: bool,
+    csv: Option<CsvSource>,
     agency: Option<Agency>,
     publisher: Publisher,
     clock: Arc<dyn Clock>,
@@ -82,11 +89,8 @@ pub fn start(
     let mut replay = None;
     let mut users = None;
     let mut users_recorded = false;
-    if let Some(path) = &config.csv {
-        let options = CsvOptions { rate: config.csv_rate, ..CsvOptions::default() };
-        let source =
-            CsvSource::open(path, options).map_err(|error| RuntimeError::Source(error.to_string()))?;
-        runner.start(Box::new(source)).map_err(failed)?;
+    if let Some(csv) = csv {
+        runner.start(Box::new(csv)).map_err(failed)?;
     }
     if demo {
         if let Some(agency) = agency {

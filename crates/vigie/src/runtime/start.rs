@@ -27,9 +27,11 @@ use crate::sinks::{self, SINKS};
 use crate::topology::topology;
 
 /// Messages of people and sources wait this long for company before they are committed.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(5);
 /// Time for the engine to commit and leave.
 const CLOSE: Duration = Duration::from_secs(10);
+/// Time for those who only look at the engine to let go of it.
+const LET_GO: Duration = Duration::from_secs(2);
 /// Memory of the log's and the state's caches. The whole program is to stay below 150 MB.
 const LOG_CACHE: usize = 24 << 20;
 const STATE_CACHE: u64 = 12 << 20;
@@ -57,9 +59,8 @@ impl Running {
         let config = &options.config;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let data = data_folder(config)?;
-        std::fs::create_dir_all(&data)
-            .map_err(|source| RuntimeError::Folder { path: data.clone(), source })?;
-        // The port first: a taken one is the commonest mistake, and should cost nothing.
+        // These first: a wrong file and a taken port are the commonest mistakes, and should cost nothing.
+        let csv = sources::csv(&config.sources)?;
         let listener = listen(config)?;
 
         let embedded = open_log(&data, config, &clock)?;
@@ -118,8 +119,14 @@ impl Running {
         } else {
             None
         };
-        let sources =
-            sources::start(&config.sources, options.demo, agency, publisher.clone(), Arc::clone(&clock))?;
+        let sources = sources::start(
+            &config.sources,
+            options.demo,
+            csv,
+            agency,
+            publisher.clone(),
+            Arc::clone(&clock),
+        )?;
 
         let sink_view = {
             let sinks = Arc::clone(&running_sinks);
@@ -193,7 +200,7 @@ impl Running {
             server.stop();
         }
         self.background.stop();
-        match Arc::into_inner(self.streams) {
+        match sole(self.streams) {
             Some(streams) => {
                 if !streams.close(CLOSE) {
                     tracing::warn!(
@@ -212,6 +219,17 @@ impl Running {
             tracing::warn!(%error, "closing the log");
         }
     }
+}
+
+/// Waits until nobody else uses it: requests have ended, but the thread of the live stream lets go a moment later.
+fn sole<T>(shared: Arc<T>) -> Option<T> {
+    for _ in 0..LET_GO.as_millis() {
+        if Arc::strong_count(&shared) == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Arc::into_inner(shared)
 }
 
 fn listen(config: &Config) -> Result<TcpListener, RuntimeError> {
