@@ -30,10 +30,10 @@ export async function decide(customer: string, name: string, action: 'approve' |
 export type AlertAction = 'acknowledge' | 'snooze' | 'resolve' | 'reopen';
 const HOUR_MS = 3_600_000;
 
-export async function handle(alert: Alert, action: AlertAction, then: (decided?: Alert) => unknown, offerUndo = true): Promise<void> {
+export async function handle(alert: Alert, who: string, action: AlertAction, then: (decided?: Alert) => unknown, offerUndo = true): Promise<void> {
   const body = action === 'snooze' ? { ...live.by, until: live.now + HOUR_MS } : live.by;
   let decided: Alert | undefined;
   const done = await attempt(async () => (decided = await post<Alert>(`/alerts/${encodeURIComponent(alert.id)}/${action}`, body)));
-  if (done) toasts.show(i18n.m.alerts.done[action](alert.subject), 'done', offerUndo && action !== 'reopen' ? () => handle(alert, 'reopen', then, false) : undefined);
+  if (done) toasts.show(i18n.m.alerts.done[action](who), 'done', offerUndo && action !== 'reopen' ? () => handle(alert, who, 'reopen', then, false) : undefined);
   await then(decided);
 }

@@ -28,9 +28,18 @@ describe('numbers', () => {
     [(f: typeof en) => f.money(11066.8, 'EUR'), '€11,067', '11 067 €'],
     [(f: typeof en) => f.money(512.4, 'EUR'), '€512.40', '512,40 €'],
     [(f: typeof en) => f.money(500, 'EUR'), '€500', '500 €'],
-    [(f: typeof en) => f.bytes(512), '512 byte', '512 o'],
+    [(f: typeof en) => f.bytes(512), '512 bytes', '512 octets'],
     [(f: typeof en) => f.bytes(81_000_000), '77.2 MB', '77,2 Mo'],
   ])('%s', (make, english, french) => check(make, english, french));
+});
+
+describe('countries', () => {
+  test.each([
+    ['Germany', 'Germany', 'Allemagne'],
+    ['United States', 'United States', 'États-Unis'],
+    ['Turkey', 'Turkey', 'Turquie'],
+    ['Nowhere', 'Nowhere', 'Nowhere'],
+  ])('%s', (name, english, french) => check((f) => f.country(name), english, french));
 });
 
 describe('durations', () => {
@@ -38,9 +47,9 @@ describe('durations', () => {
     [3.25, '3.3 ms', '3,3 ms'],
     [420, '420 ms', '420 ms'],
     [1500, '1.5 sec', '1,5 s'],
-    [125_000, '2 min 5 sec', '2 min 5 s'],
-    [3_725_000, '1 hr 2 min', '1 h 2 min'],
-    [2 * DAY + 3_600_000, '2 days 1 hr', '2 j 1 h'],
+    [125_000, '2m 5s', '2 min 5 s'],
+    [3_725_000, '1h 2m', '1 h 2 min'],
+    [2 * DAY + 3_600_000, '2d 1h', '2 j 1 h'],
   ])('%d ms', (ms, english, french) => {
     // English abbreviations have changed between versions of the language data: "secs", "hrs".
     expect(plain(en.ms(ms)).replace(/\b(sec|hr|min)s\b/g, '$1')).toBe(english);
@@ -56,8 +65,9 @@ describe('relative times', () => {
     [-5 * 60_000, '5 min ago', 'il y a 5 min'],
     [-DAY, 'yesterday', 'hier'],
     [5000, 'now', 'maintenant'],
-    [-30 * DAY, '16 May 2026', '16 mai 2026'],
-    [400 * DAY, '20 Jul 2027', '20 juil. 2027'],
+    [-30 * DAY, '16 May 2026, 12:00', '16 mai 2026, 12:00'],
+    [2 * DAY, '17 Jun 2026, 12:00', '17 juin 2026, 12:00'],
+    [120_000, '15 Jun 2026, 12:02', '15 juin 2026, 12:02'],
   ])('%d ms from now', (delta, english, french) => {
     expect(plain(en.ago(NOW + delta, NOW)).replace('secs', 'sec').replace('mins', 'min')).toBe(english);
     expect(plain(fr.ago(NOW + delta, NOW))).toBe(french);

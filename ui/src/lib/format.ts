@@ -8,6 +8,8 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 /** What is further away than this is told by its date, since "in 300 days" helps nobody. */
 const FAR = 7 * DAY;
+/** Clocks of two machines differ by less than this. */
+export const AHEAD = MINUTE;
 
 export interface Formats {
   lang: Lang;
@@ -32,8 +34,12 @@ export interface Formats {
   /** Day and time, short, for axes of a day or two. */
   hour(ms: number): string;
   exact(ms: number): string;
+  /** Day and time to the minute, for moments that are not near. */
+  moment(ms: number): string;
   ago(ms: number, now: number): string;
   list(items: string[]): string;
+  /** A country that is named in English, in the reader's language; as it is where the name is not known. */
+  country(english: string): string;
 }
 
 export function formats(lang: Lang): Formats {
@@ -49,6 +55,7 @@ export function formats(lang: Lang): Formats {
   const day = dates({ year: 'numeric', month: 'short', day: 'numeric' });
   const clock = dates({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
   const hour = dates({ weekday: 'short', hour: '2-digit', minute: '2-digit' });
+  const moment = dates({ year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
   const exact = dates({
     weekday: 'short',
     year: 'numeric',
@@ -62,8 +69,10 @@ export function formats(lang: Lang): Formats {
   });
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' });
   const list = new Intl.ListFormat(locale, { type: 'conjunction' });
-  const unit = (value: number, name: string, digits: number): string =>
-    number({ style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: digits }).format(value);
+  const unit = (value: number, name: string, digits: number, unitDisplay: 'short' | 'narrow' | 'long' = 'short'): string =>
+    number({ style: 'unit', unit: name, unitDisplay, maximumFractionDigits: digits }).format(value);
+  /** Two units side by side: English has a narrow form that reads well, French has not. */
+  const two = (value: number, name: string): string => unit(Math.floor(value), name, 0, lang === 'en' ? 'narrow' : 'short');
 
   const formats: Formats = {
     lang,
@@ -88,7 +97,7 @@ export function formats(lang: Lang): Formats {
       ] as const) {
         if (Math.abs(value) >= size) return unit(value / size, name, 1);
       }
-      return unit(value, 'byte', 0);
+      return unit(value, 'byte', 0, 'long');
     },
     ms(value) {
       if (Math.abs(value) < 10) return unit(value, 'millisecond', 1);
@@ -100,18 +109,20 @@ export function formats(lang: Lang): Formats {
       const value = Math.abs(ms);
       if (value < SECOND) return sign + unit(value, 'millisecond', 0);
       if (value < MINUTE) return sign + unit(value / SECOND, 'second', 1);
-      if (value < HOUR) return sign + unit(Math.floor(value / MINUTE), 'minute', 0) + ' ' + unit(Math.floor((value % MINUTE) / SECOND), 'second', 0);
-      if (value < DAY) return sign + unit(Math.floor(value / HOUR), 'hour', 0) + ' ' + unit(Math.floor((value % HOUR) / MINUTE), 'minute', 0);
-      return sign + unit(Math.floor(value / DAY), 'day', 0) + ' ' + unit(Math.floor((value % DAY) / HOUR), 'hour', 0);
+      if (value < HOUR) return sign + two(value / MINUTE, 'minute') + ' ' + two((value % MINUTE) / SECOND, 'second');
+      if (value < DAY) return sign + two(value / HOUR, 'hour') + ' ' + two((value % HOUR) / MINUTE, 'minute');
+      return sign + two(value / DAY, 'day') + ' ' + two((value % DAY) / HOUR, 'hour');
     },
     date: (ms) => day.format(ms),
     clock: (ms) => clock.format(ms),
     hour: (ms) => hour.format(ms),
     exact: (ms) => exact.format(ms),
+    moment: (ms) => moment.format(ms),
     ago(ms, now) {
       const delta = ms - now;
       const distance = Math.abs(delta);
-      if (distance >= FAR) return day.format(ms);
+      // What lies ahead is another clock's (a scenario's): "in 5 days" would be taken for a plan.
+      if (delta > AHEAD || distance >= FAR) return moment.format(ms);
       if (distance >= DAY) return relative.format(Math.trunc(delta / DAY), 'day');
       if (distance >= HOUR) return relative.format(Math.trunc(delta / HOUR), 'hour');
       if (distance >= MINUTE) return relative.format(Math.trunc(delta / MINUTE), 'minute');
@@ -119,6 +130,28 @@ export function formats(lang: Lang): Formats {
       return relative.format(Math.min(0, Math.trunc(delta / SECOND)), 'second');
     },
     list: (items) => list.format(items),
+    country: (english) => (lang === 'en' ? english : countries(locale).get(english) ?? english),
   };
   return formats;
+}
+
+const countryNames = new Map<string, Map<string, string>>();
+
+/** English names of countries to those of `locale`, made once: the language data knows regions by code only. */
+function countries(locale: string): Map<string, string> {
+  const found = countryNames.get(locale);
+  if (found) return found;
+  const options = { type: 'region', fallback: 'none' } as const;
+  const [english, other] = [new Intl.DisplayNames('en', options), new Intl.DisplayNames(locale, options)];
+  const letters = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
+  const made = new Map<string, string>();
+  for (const code of letters.flatMap((a) => letters.map((b) => a + b))) {
+    const [from, to] = [english.of(code), other.of(code)];
+    if (from && to) made.set(from, to);
+  }
+  // Renamed in the language data, not in everybody's.
+  const turkey = other.of('TR');
+  if (turkey) made.set('Turkey', turkey);
+  countryNames.set(locale, made);
+  return made;
 }

@@ -74,7 +74,7 @@ export interface Info {
 export interface Health {
   name: string;
   ok: boolean;
-  detail: string;
+  detail: Words;
 }
 
 export interface Overview {
@@ -160,6 +160,7 @@ export interface ShopEvent {
   user_id: string;
   event_type: EventType;
   session_id: string;
+  name?: string | null;
   page?: string;
   product?: string;
   price?: number;
@@ -196,6 +197,8 @@ export interface Alert {
   id: string;
   rule: string;
   subject: string;
+  /** The customer's, where the program knows one. */
+  name?: string | null;
   window_start: number;
   window_end: number;
   value: number;
@@ -222,7 +225,7 @@ export interface CustomerDetail {
   history: HistoryPoint[];
   changes: Change[];
   events: ShopEvent[];
-  assignment: Assignment | null;
+  assignment: (Assignment & { manager_name?: string | null }) | null;
   alerts: Alert[];
   smallest_change: SmallestChange | null;
 }
@@ -311,7 +314,7 @@ export interface Shop {
   purchases: number;
   sales: number;
   by_type: Partial<Record<EventType, { count: number }>>;
-  by_user: { user: string; count: number; sales: number }[];
+  by_user: { user: string; name?: string | null; count: number; sales: number }[];
   users: number;
   patterns: Record<string, number>;
   last_event: number | null;
@@ -321,6 +324,7 @@ export interface SessionPattern {
   id: string;
   session_id: string;
   user_id: string;
+  name?: string | null;
   pattern: string;
   session_start: number;
   at: number;
