@@ -1,5 +1,7 @@
 //! Page views: the supplier of `R2` (and, if asked, `R1`), and the maker that `/publish` shares with it.
 
+use std::time::Duration;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use vigie_domain::{PageEvent, topics};
@@ -58,6 +60,11 @@ impl Default for PageOptions {
     }
 }
 
+/// Views that are due within this time are published together.
+const STEP: Duration = Duration::from_millis(20);
+/// Views of one step at most.
+const MAX_VIEWS: u32 = 10_000;
+
 /// The supplier.
 #[derive(Debug)]
 pub struct PageSource {
@@ -98,19 +105,39 @@ impl Source for PageSource {
 
     fn next(&mut self, now: Moment) -> Step {
         let Some(wait) = interval(self.options.rate) else { return Step::idle(Then::Finished) };
-        let mut records = Vec::with_capacity(self.options.topics.len());
-        for topic in &self.options.topics {
-            records.push(record(topic, &self.maker.make(now.wall)));
+        // Each step waits for the disk: at high rates several views share one.
+        let views =
+            u32::try_from(STEP.as_nanos() / wait.as_nanos().max(1)).unwrap_or(u32::MAX).clamp(1, MAX_VIEWS);
+        let mut records = Vec::with_capacity(self.options.topics.len() * views as usize);
+        for _ in 0..views {
+            for topic in &self.options.topics {
+                records.push(record(topic, &self.maker.make(now.wall)));
+            }
         }
-        Step::emit(records, Then::After(wait))
+        Step::emit(records, Then::After(wait * views))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn a_high_rate_is_kept_by_steps_of_several_views() {
+        let check = |rate: f64, views: usize, wait_us: u64| {
+            let mut source = PageSource::new(PageOptions { rate, ..PageOptions::default() });
+            let step = source.next(Moment { wall: 1_000, elapsed: Duration::ZERO });
+            assert_eq!(
+                (step.records.len(), step.then),
+                (views, Then::After(Duration::from_micros(wait_us))),
+                "{rate}"
+            );
+        };
+        check(10.0, 1, 100_000);
+        check(50.0, 1, 20_000);
+        check(500.0, 10, 20_000);
+        check(100_000.0, 2_000, 20_000);
+    }
 
     fn events(seed: u64, count: i64) -> Vec<PageEvent> {
         let mut source = PageSource::new(PageOptions { seed, ..PageOptions::default() });
