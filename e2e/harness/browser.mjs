@@ -83,7 +83,14 @@ export async function violations(page) {
   return violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id} (${rule.impact}): ${rule.help}: ${node.target.join(' ')}: ${node.html.slice(0, 160)}`));
 }
 
-/** How many pixels the page is wider than its window: 0 where nothing has to be scrolled sideways. */
+/** What makes the page wider than its window, one line an element: nothing where nothing has to be scrolled sideways. */
 export function sidewaysOverflow(page) {
-  return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth));
+  return page.evaluate(() => {
+    const root = document.documentElement;
+    if (root.scrollWidth <= root.clientWidth) return [];
+    const wide = [...document.querySelectorAll('body *')]
+      .filter((element) => element.getBoundingClientRect().right > root.clientWidth + 0.5)
+      .map((element) => `${element.tagName} .${element.className} to ${Math.round(element.getBoundingClientRect().right)} px: ${element.textContent.trim().slice(0, 80)}`);
+    return [`${root.scrollWidth} px in a window of ${root.clientWidth}`, ...wide.slice(0, 10)];
+  });
 }
