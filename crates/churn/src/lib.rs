@@ -11,6 +11,7 @@ pub mod error;
 pub mod explain;
 pub mod features;
 pub mod folds;
+pub mod forest;
 pub mod holdout;
 pub mod logistic;
 pub mod metrics;
@@ -22,6 +23,7 @@ pub mod special;
 pub mod survival;
 pub mod table;
 pub mod train;
+pub mod trees;
 pub mod trial;
 pub mod words;
 

@@ -6,9 +6,11 @@ use crate::{
     encode::Additive,
     error::ChurnError,
     features::Feature,
+    forest::Blend,
     metrics::{self, Metrics},
     special::sigmoid,
     table::Table,
+    trees::Trees,
     words::{Lang, Words},
 };
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,44 @@ impl FeatureRow {
 pub enum Learner {
     /// A logistic regression, as one curve per feature.
     Additive(Additive),
+    /// Boosted trees.
+    Trees(Trees),
+    /// Both, mixed in log-odds.
+    Blend(Blend),
+}
+
+impl Learner {
+    /// The raw (not yet calibrated) log-odds of one row of feature values, without allocating.
+    #[must_use]
+    pub fn log_odds(&self, values: &[f64]) -> f64 {
+        match self {
+            Self::Additive(additive) => additive.log_odds(values),
+            Self::Trees(trees) => trees.score(values),
+            Self::Blend(blend) => blend.log_odds(values),
+        }
+    }
+
+    /// Adds what each feature contributes to the raw log-odds, times `factor`, and returns their base, times `factor`.
+    fn add_contributions(&self, values: &[f64], factor: f64, out: &mut [f64]) -> f64 {
+        let additive_part = |additive: &Additive, factor: f64, out: &mut [f64]| {
+            for ((slot, shape), value) in out.iter_mut().zip(&additive.shapes).zip(values) {
+                *slot += factor * shape.at(*value);
+            }
+            factor * additive.base
+        };
+        match self {
+            Self::Additive(additive) => additive_part(additive, factor, out),
+            Self::Trees(trees) => {
+                trees.add_contributions(values, factor, out);
+                factor * trees.expected()
+            }
+            Self::Blend(blend) => {
+                let share = factor * blend.share;
+                blend.trees.add_contributions(values, share, out);
+                additive_part(&blend.additive, factor - share, out) + share * blend.trees.expected()
+            }
+        }
+    }
 }
 
 /// A trained model.
@@ -177,9 +217,7 @@ impl Model {
     /// Scores feature values as they stand in a row (NaN: missing), without allocating.
     #[must_use]
     pub fn score_values(&self, values: &[f64]) -> Score {
-        let raw = match &self.learner {
-            Learner::Additive(additive) => additive.log_odds(values),
-        };
+        let raw = self.learner.log_odds(values);
         let log_odds = self.platt.log_odds(raw);
         let probability = sigmoid(log_odds);
         let verdict = if probability >= self.threshold { Verdict::Leaves } else { Verdict::Stays };
@@ -188,14 +226,8 @@ impl Model {
 
     /// Fills in what each feature adds to the calibrated log-odds and returns their base.
     pub(crate) fn contributions(&self, row: &FeatureRow, out: &mut [f64]) -> f64 {
-        match &self.learner {
-            Learner::Additive(additive) => {
-                for ((slot, shape), value) in out.iter_mut().zip(&additive.shapes).zip(&row.0) {
-                    *slot = self.platt.slope * shape.at(*value);
-                }
-                self.platt.log_odds(additive.base)
-            }
-        }
+        out.fill(0.0);
+        self.learner.add_contributions(&row.0, self.platt.slope, out) + self.platt.shift
     }
 
     /// Judges the model on a table that it was not trained on; the table needs the target's column.
@@ -238,10 +270,13 @@ impl Model {
         for (feature, value) in self.features.iter().zip(&row.0) {
             let name = &feature.name;
             if value.is_nan() {
-                notes.push(Words::new(
-                    format!("{name} is unknown: the usual value stands in"),
-                    format!("{name} est inconnu : la valeur habituelle en tient lieu"),
-                ));
+                notes.push(match &self.learner {
+                    Learner::Additive(_) => Words::new(
+                        format!("{name} is unknown: the usual value stands in"),
+                        format!("{name} est inconnu : la valeur habituelle en tient lieu"),
+                    ),
+                    _ => Words::new(format!("{name} is unknown"), format!("{name} est inconnu")),
+                });
             } else if feature.is_category() {
                 if feature.level(*value).is_none() {
                     notes.push(Words::new(

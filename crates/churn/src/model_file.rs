@@ -3,25 +3,28 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 0-7 | magic `VIGIEMDL` |
-//! | 8-9 | format version, little endian; this library writes 1 |
+//! | 8-9 | format version, little endian; this library writes 2 and reads 1 and 2 |
 //! | 10-15 | zero |
 //! | 16-23 | length of the payload, little endian |
 //! | 24-39 | XXH3-128 of bytes 0-23 and the payload, little endian |
 //! | 40- | the payload: the model as one JSON object, UTF-8 |
 //!
+//! Format 2 added trees and blends to the regressions of format 1; what format 1 could say is said in the same way.
+//!
 //! Nothing in a file is ever run. A file is read only if every byte is as written; then its numbers are checked
 //! for sense, so that a file made by another program cannot crash scoring either.
 
 use crate::{
-    encode::Shape,
+    encode::{Additive, Shape},
     features::{Feature, FeatureKind},
     model::{Learner, Model},
+    trees::{Test, Trees},
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const MAGIC: &[u8; 8] = b"VIGIEMDL";
 /// The version that this library writes, and the latest that it reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 const HEADER: usize = 40;
 
 /// Why a file was refused.
@@ -173,14 +176,40 @@ impl Model {
             }
         }
         match &self.learner {
-            Learner::Additive(additive) => {
-                finite("the base", additive.base)?;
-                if additive.shapes.len() != self.features.len() {
-                    return Err("it has not one shape per feature".to_owned());
+            Learner::Additive(additive) => self.check_additive(additive),
+            Learner::Trees(trees) => self.check_trees(trees),
+            Learner::Blend(blend) => {
+                if !(0.0..=1.0).contains(&blend.share) {
+                    return Err("the share of the trees is not between 0 and 1".to_owned());
                 }
-                self.features.iter().zip(&additive.shapes).try_for_each(|(f, s)| check_shape(f, s))
+                self.check_additive(&blend.additive)?;
+                self.check_trees(&blend.trees)
             }
         }
+    }
+
+    fn check_additive(&self, additive: &Additive) -> Result<(), String> {
+        if !additive.base.is_finite() {
+            return Err("the base is not a finite number".to_owned());
+        }
+        if additive.shapes.len() != self.features.len() {
+            return Err("it has not one shape per feature".to_owned());
+        }
+        self.features.iter().zip(&additive.shapes).try_for_each(|(f, s)| check_shape(f, s))
+    }
+
+    /// Each tree was checked when it was read; here, whether its tests suit the features.
+    fn check_trees(&self, trees: &Trees) -> Result<(), String> {
+        if trees.features() != self.features.len() {
+            return Err("its trees have another number of features".to_owned());
+        }
+        for node in trees.trees().iter().flat_map(|tree| &tree.nodes) {
+            let Some(feature) = self.features.get(node.feature as usize) else { continue };
+            if matches!(node.test, Test::OneOf(_)) != feature.is_category() {
+                return Err(format!("a tree's test of {} does not fit it", feature.name));
+            }
+        }
+        Ok(())
     }
 }
 

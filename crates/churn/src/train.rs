@@ -1,7 +1,8 @@
 //! Training: from a table and its plan to a judged, calibrated model.
 //!
-//! 1. Candidates (straight lines, splines) are each fitted with a penalty chosen by inner cross-validation and
-//!    calibrated on the inner folds' predictions; outer, repeated folds judge that whole procedure.
+//! 1. Candidates (straight lines, splines; on tables of 3,000 rows or more also boosted trees and a blend of trees and
+//!    regression) are each fitted with penalty, size or share chosen by inner cross-validation and calibrated on the
+//!    inner folds' predictions; outer, repeated folds judge that whole procedure.
 //! 2. The simplest candidate within one standard error of the best is chosen and fitted to all rows.
 //!
 //! The figures on the card are those of the outer folds: no row is judged by a model, a penalty, a centring or a
@@ -14,12 +15,14 @@ use crate::{
     error::ChurnError,
     features::Dataset,
     folds::{self, Split},
+    forest::{self, Blend},
     logistic::{self, Fit, NoFit},
     metrics,
     model::{Learner, Model},
     plan::Plan,
     special::softplus,
     table::Table,
+    trees::Trees,
     words::{Lang, Words, number},
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +57,8 @@ pub struct FitOptions {
     pub calibrate: bool,
     /// Whether to try splines beside straight lines.
     pub splines: bool,
+    /// Whether to try boosted trees, and their blend with the regression, on tables of 3,000 rows or more.
+    pub trees: bool,
     /// Folds per repeat (fewer where the rarer answer has fewer rows).
     pub folds: usize,
     /// Repeats of the outer folds; 0: do not judge.
@@ -71,6 +76,7 @@ impl Default for FitOptions {
             penalty: Penalty::CrossValidated,
             calibrate: true,
             splines: true,
+            trees: true,
             folds: 5,
             repeats: 5,
             replicates: 400,
@@ -82,7 +88,14 @@ impl FitOptions {
     /// The textbook fit: straight lines, no penalty, no calibration, not judged.
     #[must_use]
     pub fn unpenalised() -> Self {
-        Self { penalty: Penalty::None, calibrate: false, splines: false, repeats: 0, ..Self::default() }
+        Self {
+            penalty: Penalty::None,
+            calibrate: false,
+            splines: false,
+            trees: false,
+            repeats: 0,
+            ..Self::default()
+        }
     }
 
     fn check(&self) -> Result<(), ChurnError> {
@@ -113,11 +126,46 @@ const FEW_PENALTIES: [f64; 4] = [0.1, 0.01, 1e-3, 1e-4];
 /// With fewer rows of an answer there is nothing to divide into folds.
 const ROWS_OF_EACH_ANSWER: usize = 2;
 
-/// One candidate fitted to some rows.
+/// A regression fitted to some rows.
 pub(crate) struct Fitted {
     pub additive: Additive,
     pub platt: Platt,
     pub penalty: f64,
+    /// What it would have said of each row without having seen it, where that was needed for penalty or calibration.
+    unseen: Vec<f64>,
+}
+
+/// What kinds of models are tried, from the simplest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lines,
+    Splines,
+    Trees,
+    Blend,
+}
+
+impl Kind {
+    fn words(self) -> Words {
+        match self {
+            Self::Lines => Words::new("ridge logistic regression", "régression logistique ridge"),
+            Self::Splines => Words::new(
+                "ridge logistic regression with splines",
+                "régression logistique ridge avec splines",
+            ),
+            Self::Trees => Words::new("boosted trees", "arbres boostés"),
+            Self::Blend => Words::new(
+                "blend of logistic regression and boosted trees",
+                "mélange de régression logistique et d'arbres boostés",
+            ),
+        }
+    }
+}
+
+/// Any candidate fitted to some rows.
+struct Trained {
+    learner: Learner,
+    platt: Platt,
+    penalty: f64,
 }
 
 /// How one candidate is fitted.
@@ -168,17 +216,25 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
             ),
         ));
     }
-    let mut candidates = vec![false];
+    let mut candidates = vec![Kind::Lines];
     let mut widest = width;
     if options.splines && width <= columns_affordable(all.len()) {
         let bent = Encoder::learn(&data, &all, true).width();
         if bent > width {
-            candidates.push(true);
+            candidates.push(Kind::Splines);
             widest = bent;
         }
     }
     let effort = affordable(options, all.len(), widest, folds, candidates.len());
-    let repeats = effort.repeats;
+    let mut repeats = effort.repeats;
+    if options.trees && all.len() >= forest::ROWS_FOR_TREES && repeats > 0 {
+        candidates.push(Kind::Trees);
+        if options.calibrate {
+            candidates.push(Kind::Blend);
+        }
+        // Folds of so many rows differ little.
+        repeats = repeats.min(if all.len() < 2 * forest::ROWS_FOR_TREES { 2 } else { 1 });
+    }
     if repeats < options.repeats {
         notes.push(Words::new(
             format!(
@@ -194,20 +250,20 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
 
     let outer: Vec<Vec<Split>> =
         (0..repeats).map(|repeat| split(&data, &all, folds, seed_for(options.seed, 1, repeat))).collect();
-    let mut judged: Vec<Vec<Vec<f64>>> = Vec::new();
     let penalties: &[f64] = match &options.penalty {
         Penalty::CrossValidated => effort.penalties,
         Penalty::Fixed(value) => std::slice::from_ref(value),
         Penalty::None => &[0.0],
     };
     let recipe =
-        |splines| Recipe { splines, folds: effort.inner_folds, penalties, calibrate: options.calibrate };
-    for splines in &candidates {
-        judged.push(predict_unseen(&data, &outer, recipe(*splines), options)?);
-    }
+        Recipe { splines: false, folds: effort.inner_folds, penalties, calibrate: options.calibrate };
+    let judged = predict_unseen(&data, &outer, &candidates, recipe, options)?;
     let (chosen, tried) = choose(&data, &outer, &candidates, &judged);
-    let splines = candidates.get(chosen).copied().unwrap_or(false);
-    let fitted = fit_rows(&data, &all, recipe(splines), seed_for(options.seed, 2, 0))?;
+    let kind = candidates.get(chosen).copied().unwrap_or(Kind::Lines);
+    // A blend is made of all the others.
+    let wanted = if kind == Kind::Blend { candidates.clone() } else { vec![kind] };
+    let fitted = fit_kinds(&data, &all, &wanted, recipe, seed_for(options.seed, 2, 0))?.pop();
+    let Some(fitted) = fitted else { return Err(forest::unusable("no candidate was fitted".to_owned())) };
     let metrics = judged.get(chosen).and_then(|repeats| {
         let seed = seed_for(options.seed, 3, 0);
         metrics::judge(&data.y, repeats, &outer, options.threshold, options.replicates, seed)
@@ -218,18 +274,18 @@ pub fn train(table: &Table, plan: &Plan, options: &FitOptions) -> Result<Model, 
         data_hash: table.hash(),
         rows: data.rows(),
         positives: data.y.iter().filter(|y| **y > 0.5).count(),
-        chosen: chosen_words(splines, &tried, fitted.penalty),
+        chosen: chosen_words(kind, &fitted.learner, &tried, options.penalty),
         notes,
         penalty: fitted.penalty,
         candidates: tried,
-        constant: constant(&fitted.additive),
-        coefficients: coefficients(&data, &fitted.additive),
+        constant: constant(&fitted.learner),
+        coefficients: coefficients(&data, &fitted.learner),
         metrics,
         plan: plan.clone(),
     };
     let model = Model {
         features: data.features,
-        learner: Learner::Additive(fitted.additive),
+        learner: fitted.learner,
         platt: fitted.platt,
         threshold: options.threshold,
         card,
@@ -288,33 +344,127 @@ pub(crate) fn split(data: &Dataset, rows: &[usize], folds: usize, seed: u64) -> 
     folds::stratified(rows, |row| data.is_yes(row), group, folds, seed)
 }
 
-/// One calibrated probability per repeat and row, each from a procedure that never saw the row.
+/// One calibrated probability per candidate, repeat and row, each from a procedure that never saw the row.
 fn predict_unseen(
     data: &Dataset,
     outer: &[Vec<Split>],
+    kinds: &[Kind],
     recipe: Recipe<'_>,
     options: &FitOptions,
-) -> Result<Vec<Vec<f64>>, ChurnError> {
-    let mut repeats = Vec::new();
-    let mut values = Vec::new();
-    for (repeat, splits) in outer.iter().enumerate() {
-        let mut predicted = vec![0.0; data.rows()];
-        for (fold, split) in splits.iter().enumerate() {
-            let seed = seed_for(options.seed, 4, repeat * 1000 + fold);
-            let fitted = fit_rows(data, &split.train, recipe, seed)?;
-            for row in &split.test {
+) -> Result<Vec<Vec<Vec<f64>>>, ChurnError> {
+    let jobs: Vec<(usize, usize, &Split)> = outer
+        .iter()
+        .enumerate()
+        .flat_map(|(repeat, splits)| splits.iter().enumerate().map(move |(fold, s)| (repeat, fold, s)))
+        .collect();
+    // Probabilities of the fold's test rows, by candidate.
+    let work = |(repeat, fold, split): &(usize, usize, &Split)| -> Result<Vec<Vec<f64>>, ChurnError> {
+        let seed = seed_for(options.seed, 4, repeat * 1000 + fold);
+        let fitted = fit_kinds(data, &split.train, kinds, recipe, seed)?;
+        let mut values = Vec::new();
+        let mut predict = |trained: &Trained| {
+            let mut probability = |row: &usize| {
                 data.row_into(*row, &mut values);
-                if let Some(slot) = predicted.get_mut(*row) {
-                    *slot = fitted.platt.probability(fitted.additive.log_odds(&values));
+                trained.platt.probability(trained.learner.log_odds(&values))
+            };
+            split.test.iter().map(&mut probability).collect()
+        };
+        Ok(fitted.iter().map(&mut predict).collect())
+    };
+    // Folds of larger tables are worth a second thread. Which thread works out a fold changes nothing in it.
+    let threads = if data.rows() < forest::ROWS_FOR_TREES { 1 } else { THREADS };
+    let mut done: Vec<Option<Result<Vec<Vec<f64>>, ChurnError>>> = jobs.iter().map(|_| None).collect();
+    std::thread::scope(|scope| {
+        let share = jobs.len().div_ceil(threads).max(1);
+        let mut parts = jobs.chunks(share).zip(done.chunks_mut(share));
+        let own = parts.next();
+        for (jobs, done) in parts {
+            let work = &work;
+            scope.spawn(move || jobs.iter().zip(done).for_each(|(job, slot)| *slot = Some(work(job))));
+        }
+        if let Some((jobs, done)) = own {
+            jobs.iter().zip(done).for_each(|(job, slot)| *slot = Some(work(job)));
+        }
+    });
+    let mut judged = vec![vec![vec![0.0; data.rows()]; outer.len()]; kinds.len()];
+    for ((repeat, _, split), result) in jobs.iter().zip(done) {
+        let Some(result) = result else { continue };
+        for (repeats, predicted) in judged.iter_mut().zip(result?) {
+            let Some(out) = repeats.get_mut(*repeat) else { continue };
+            for (row, probability) in split.test.iter().zip(predicted) {
+                if let Some(slot) = out.get_mut(*row) {
+                    *slot = probability;
                 }
             }
         }
-        repeats.push(predicted);
     }
-    Ok(repeats)
+    Ok(judged)
 }
 
-/// Fits one candidate to the listed rows: penalty and calibration from folds among these rows only.
+/// Threads that judge a larger table's folds.
+const THREADS: usize = 2;
+
+/// Fits each of the kinds to the listed rows. A blend mixes the better of the regressions before it with the trees.
+fn fit_kinds(
+    data: &Dataset,
+    rows: &[usize],
+    kinds: &[Kind],
+    recipe: Recipe<'_>,
+    seed: u64,
+) -> Result<Vec<Trained>, ChurnError> {
+    let of = |values: &[f64]| rows.iter().filter_map(|row| values.get(*row).copied()).collect::<Vec<f64>>();
+    let platt = |unseen: &[f64]| {
+        if recipe.calibrate { Platt::fit(&of(unseen), &of(&data.y)) } else { Platt::NONE }
+    };
+    let mut all = Vec::new();
+    let mut regression: Option<(f64, Fitted)> = None;
+    let mut grown: Option<forest::Forest> = None;
+    for kind in kinds {
+        match kind {
+            Kind::Lines | Kind::Splines => {
+                let fitted =
+                    fit_rows(data, rows, Recipe { splines: *kind == Kind::Splines, ..recipe }, seed)?;
+                all.push(Trained {
+                    learner: Learner::Additive(fitted.additive.clone()),
+                    platt: fitted.platt,
+                    penalty: fitted.penalty,
+                });
+                let loss =
+                    forest::mean_loss(data, rows, |row| fitted.unseen.get(row).copied().unwrap_or(0.0));
+                if regression.as_ref().is_none_or(|(least, _)| loss < *least) {
+                    regression = Some((loss, fitted));
+                }
+            }
+            Kind::Trees => {
+                let forest = forest::fit(data, rows, seed)?;
+                all.push(Trained {
+                    learner: Learner::Trees(forest.trees.clone()),
+                    platt: platt(&forest.unseen),
+                    penalty: 0.0,
+                });
+                grown = Some(forest);
+            }
+            Kind::Blend => {
+                let (Some((_, fitted)), Some(forest)) = (regression.take(), grown.take()) else { continue };
+                let share = forest::best_share(data, rows, &fitted.unseen, &forest.unseen);
+                let mixed: Vec<f64> = fitted
+                    .unseen
+                    .iter()
+                    .zip(&forest.unseen)
+                    .map(|(a, t)| (1.0 - share) * a + share * t)
+                    .collect();
+                all.push(Trained {
+                    learner: Learner::Blend(Blend { additive: fitted.additive, trees: forest.trees, share }),
+                    platt: platt(&mixed),
+                    penalty: fitted.penalty,
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Fits a regression to the listed rows: penalty and calibration from folds among these rows only.
 pub(crate) fn fit_rows(
     data: &Dataset,
     rows: &[usize],
@@ -335,6 +485,7 @@ pub(crate) fn fit_rows(
     let x = encoder.design(data);
     let no_fit = |why| no_fit_error(data, &encoder, why);
     let (mut index, mut platt) = (0, Platt::NONE);
+    let mut kept = Vec::new();
     if penalties.len() > 1 || calibrate {
         let yes = rows.iter().filter(|row| data.is_yes(**row)).count();
         let possible = folds::folds_possible(yes, rows.len() - yes, folds).max(2);
@@ -354,16 +505,17 @@ pub(crate) fn fit_rows(
             }
         }
         index = strongest_within_one_error(data, &splits, &unseen);
-        if let (true, Some(unseen)) = (calibrate, unseen.get(index)) {
+        kept = unseen.into_iter().nth(index).unwrap_or_default();
+        if calibrate {
             let of = |values: &[f64]| {
                 rows.iter().filter_map(|row| values.get(*row).copied()).collect::<Vec<f64>>()
             };
-            platt = Platt::fit(&of(unseen), &of(&data.y));
+            platt = Platt::fit(&of(&kept), &of(&data.y));
         }
     }
     let penalty = penalties.get(index).copied().unwrap_or_default();
     let fit = logistic::fit(&x, &data.y, rows, penalty, None).map_err(no_fit)?;
-    Ok(Fitted { additive: encoder.additive(&data.features, &fit), platt, penalty })
+    Ok(Fitted { additive: encoder.additive(&data.features, &fit), platt, penalty, unseen: kept })
 }
 
 pub(crate) fn no_fit_error(data: &Dataset, encoder: &Encoder, why: NoFit) -> ChurnError {
@@ -376,7 +528,7 @@ pub(crate) fn no_fit_error(data: &Dataset, encoder: &Encoder, why: NoFit) -> Chu
     }
 }
 
-fn loss_at(data: &Dataset, row: usize, log_odds: f64) -> f64 {
+pub(crate) fn loss_at(data: &Dataset, row: usize, log_odds: f64) -> f64 {
     softplus(log_odds) - data.y.get(row).copied().unwrap_or_default() * log_odds
 }
 
@@ -424,7 +576,7 @@ fn first_within_one_error(by_fold: &[Vec<f64>]) -> (usize, Vec<(f64, f64)>) {
 fn choose(
     data: &Dataset,
     outer: &[Vec<Split>],
-    candidates: &[bool],
+    candidates: &[Kind],
     judged: &[Vec<Vec<f64>>],
 ) -> (usize, Vec<Candidate>) {
     let by_fold: Vec<Vec<f64>> = judged
@@ -450,8 +602,8 @@ fn choose(
         .iter()
         .zip(&by_fold)
         .zip(behind)
-        .map(|((splines, losses), (behind, standard_error))| Candidate {
-            name: candidate_words(*splines),
+        .map(|((kind, losses), (behind, standard_error))| Candidate {
+            name: kind.words(),
             log_loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
             behind,
             standard_error,
@@ -460,28 +612,32 @@ fn choose(
     (chosen, tried)
 }
 
-fn candidate_words(splines: bool) -> Words {
-    if splines {
-        Words::new("ridge logistic regression with splines", "régression logistique ridge avec splines")
-    } else {
-        Words::new("ridge logistic regression", "régression logistique ridge")
-    }
-}
-
-fn chosen_words(splines: bool, tried: &[Candidate], penalty: f64) -> Words {
-    let name = candidate_words(splines);
-    if penalty == 0.0 {
+fn chosen_words(kind: Kind, learner: &Learner, tried: &[Candidate], penalty: Penalty) -> Words {
+    let plain = kind.words();
+    if penalty == Penalty::None && matches!(learner, Learner::Additive(_)) {
         return Words::new(
             "logistic regression without a penalty, as asked for",
             "régression logistique sans pénalité, comme demandé",
         );
     }
+    let size = |trees: &Trees| trees.trees().len();
+    let name = match learner {
+        Learner::Additive(_) => plain.clone(),
+        Learner::Trees(trees) => Words::new(
+            format!("{} ({} trees)", plain.en, size(trees)),
+            format!("{} ({} arbres)", plain.fr, size(trees)),
+        ),
+        Learner::Blend(blend) => Words::new(
+            format!("{} ({:.0} % of {} trees)", plain.en, 100.0 * blend.share, size(&blend.trees)),
+            format!("{} ({:.0} % de {} arbres)", plain.fr, 100.0 * blend.share, size(&blend.trees)),
+        ),
+    };
     if tried.len() < 2 {
         return name;
     }
     let least = |a: &&Candidate, b: &&Candidate| a.log_loss.total_cmp(&b.log_loss);
     let Some(best) = tried.iter().min_by(least) else { return name };
-    if best.name == name {
+    if best.name == plain {
         return Words::new(
             format!("{}: the lowest log-loss ({})", name.en, number(best.log_loss, 4, Lang::En)),
             format!("{} : la plus faible perte ({})", name.fr, number(best.log_loss, 4, Lang::Fr)),
@@ -494,7 +650,8 @@ fn chosen_words(splines: bool, tried: &[Candidate], penalty: f64) -> Words {
 }
 
 /// The constant where all shapes are straight lines without missing values.
-fn constant(additive: &Additive) -> Option<f64> {
+fn constant(learner: &Learner) -> Option<f64> {
+    let Learner::Additive(additive) = learner else { return None };
     let mut sum = additive.base;
     for shape in &additive.shapes {
         let Shape::Linear { slope, centre, present, .. } = shape else { return None };
@@ -503,7 +660,9 @@ fn constant(additive: &Additive) -> Option<f64> {
     Some(sum)
 }
 
-fn coefficients(data: &Dataset, additive: &Additive) -> Vec<Coefficient> {
+fn coefficients(data: &Dataset, learner: &Learner) -> Vec<Coefficient> {
+    // In a blend, a slope is not what a unit of the column does.
+    let Learner::Additive(additive) = learner else { return Vec::new() };
     data.features
         .iter()
         .zip(&additive.shapes)

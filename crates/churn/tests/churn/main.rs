@@ -7,4 +7,6 @@ mod data;
 mod drift;
 mod edges;
 mod effects;
+mod forest;
 mod properties;
+mod trees;

@@ -92,8 +92,13 @@ fn forged(change: &dyn Fn(&mut serde_json::Value)) -> Vec<u8> {
     let bytes = MODEL.to_bytes().unwrap();
     let mut value: serde_json::Value = serde_json::from_slice(&bytes[40..]).unwrap();
     change(&mut value);
-    let payload = serde_json::to_vec(&value).unwrap();
-    let mut file = bytes[..16].to_vec();
+    file_around(&value)
+}
+
+/// A file of the present format around any payload.
+pub fn file_around(value: &serde_json::Value) -> Vec<u8> {
+    let payload = serde_json::to_vec(value).unwrap();
+    let mut file = MODEL.to_bytes().unwrap()[..16].to_vec();
     file.extend_from_slice(&(payload.len() as u64).to_le_bytes());
     let mut hasher = Xxh3::new();
     hasher.update(&file);
