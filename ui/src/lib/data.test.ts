@@ -1,3 +1,4 @@
+import { settled } from './recount';
 import { describe, expect, test } from 'vitest';
 import { api } from './api';
 import { parseCsv, toCsv } from './csv';
@@ -85,4 +86,17 @@ test('what was just decided is shown until the store knows it', () => {
   known = learn(known, [{ id: 'a', updated_at: 7, state: 'late' }, { id: 'b', updated_at: 4, state: 'old' }], id);
   expect(overlay(items, known, id).map((one) => one.state)).toEqual(['done', 'open']);
   expect([...learn(known, [{ id: 'c', updated_at: 1, state: '' }], id, 2).keys()]).toEqual(['b', 'c']);
+});
+
+describe('a recount while events arrive', () => {
+  const one = (from_log: number, from_store: number, in_flight = false) => ({ name: 'shop total', from_log, from_store, equal: from_log === from_store, in_flight });
+  const count = (check: ReturnType<typeof one>) => ({ equal: check.equal, checks: [check] });
+  test.each([
+    ['the store caught up with the earlier count', one(100, 98), one(110, 105), true],
+    ['the store stands still', one(100, 98), one(110, 98), false],
+    ['the store has too many', one(100, 98), one(110, 120), false],
+    ['nothing differs any more', one(100, 98), one(110, 110), false],
+  ])('%s', (_, before, after, underWay) => {
+    expect(settled(count(before), count(after)).checks[0]?.in_flight).toBe(underWay);
+  });
 });

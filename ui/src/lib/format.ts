@@ -25,6 +25,10 @@ export interface Formats {
   /** The same, always with a sign, in points. */
   points(share: number, digits?: number): string;
   signed(value: number, digits?: number): string;
+  /** Signed, always with `digits` decimals, for numbers under one another. */
+  fixed(value: number, digits?: number): string;
+  /** A probability in per cent: what is not quite 0 or 1 is not shown as if it were. */
+  chance(share: number): string;
   money(value: number, currency: string): string;
   bytes(value: number): string;
   ms(value: number): string;
@@ -84,6 +88,12 @@ export function formats(lang: Lang): Formats {
     points: (share, digits = 1) =>
       number({ minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(share * 100),
     signed: (value, digits = 2) => number({ maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(value),
+    fixed: (value, digits = 2) => number({ minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: 'exceptZero' }).format(value),
+    chance(share) {
+      if (share > 0 && share < 0.0005) return `< ${formats.percent(0.001)}`;
+      if (share < 1 && share >= 0.9995) return `> ${formats.percent(0.999)}`;
+      return formats.percent(share);
+    },
     money(value, currency) {
       // Cents matter for a price, not for a year's sales.
       const digits = Math.abs(value) < 1000 && !Number.isInteger(value) ? 2 : 0;

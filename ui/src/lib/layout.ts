@@ -22,7 +22,7 @@ export interface Layout {
   edges: { from: Placed; to: Placed; path: string }[];
 }
 
-const GAP_X = 56;
+const GAP_X = 42;
 const GAP_Y = 14;
 const ROUNDS = 6;
 

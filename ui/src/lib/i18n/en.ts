@@ -77,7 +77,7 @@ export const en = {
     share: 'Share',
     by: (who: string) => `by ${who}`,
     /** Those who act and are not people. */
-    actors: { planner: 'the planner', engine: 'the program', system: 'the program' },
+    actors: { planner: 'the planner', screen: 'somebody unnamed' },
     of: (part: string, whole: string) => `${part} of ${whole}`,
     interval: (low: string, high: string) => `95% interval ${low} to ${high}`,
     range: (first: string, last: string, total: string) => `${first}–${last} of ${total}`,
@@ -339,7 +339,7 @@ export const en = {
     better: (amount: string, percent: string) => `This order is expected to save ${amount} more than random assignment${percent && ` (${percent})`}.`,
     noComparison: 'No comparison yet: it needs proposals.',
     effect: 'Do managers help?',
-    effectVerdict: { beneficial: 'Measured: helps', no_measurable_effect: 'No measurable effect', harmful: 'Measured: harms' },
+    effectVerdict: { beneficial: 'Fewer leave with a manager', no_measurable_effect: 'No measurable effect', harmful: 'More leave with a manager' },
     effectWarning: (points: string) =>
       `Careful: in the data so far, customers with an account manager leave more often, by ${points} percentage points. That is an association. It does not show that sending managers keeps customers, so approve with this in mind and let the held-out group tell.`,
     effectDifference: 'Difference in churn, with manager minus without',
@@ -538,6 +538,7 @@ export const en = {
     counting: 'Counting',
     allEqual: 'Log and stores agree.',
     notEqual: 'Some numbers differ.',
+    underWay: 'Log and stores agree, but for what is on its way.',
     recountColumns: { name: 'What', log: 'From the log', store: 'From the store', verdict: 'Verdict' },
     equal: 'Equal',
     inFlight: 'In flight',
