@@ -7,6 +7,7 @@
 //! the rule by which customers are then ranked. Nothing here proves a cause unless the action was given at random.
 
 pub mod uplift;
+mod xlearner;
 
 use crate::{
     encode::Encoder,

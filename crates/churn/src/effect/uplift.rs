@@ -1,17 +1,18 @@
-//! Does the action help some customers more than others? T-learner, judged out of fold.
+//! Does the action help some customers more than others? T-learner or X-learner, judged out of fold.
 //!
-//! Two ridge regressions, one per group, held back strongly (on small tables a cautious difference of two models
+//! With fewer than 3,000 customers, two ridge regressions, one per group, held back strongly (on small tables a cautious difference of two models
 //! beats a bold one); each customer's benefit is the difference of the two risks, predicted by models that never
-//! saw the customer. Judged by doubly robust scores: area between the gain curve and acting at random (Qini), area
+//! saw the customer. With more, the X-learner on trees (see `xlearner`). Judged by doubly robust scores: area between the gain curve and acting at random (Qini), area
 //! under the gain curve (AUUC), and leavers kept at a budget, each with a bootstrap interval. Known propensity
 //! where the action was randomised; its plain share where assignment looks random; a regression otherwise.
 
-use super::{Balance, EffectOptions};
+use super::{Balance, EffectOptions, xlearner::XLearner};
 use crate::{
     encode::Encoder,
     error::ChurnError,
     features::Dataset,
     folds::{self, Split},
+    forest::ROWS_FOR_TREES,
     logistic,
     metrics::Interval,
     special::sigmoid,
@@ -63,10 +64,11 @@ const REPEATS: usize = 5;
 /// Below this number of leavers or stayers in a group, two models of it cannot be compared out of fold.
 const ROWS_NEEDED: usize = 15;
 
-/// Each customer's two risks, predicted unseen.
+/// Each customer's two risks, predicted unseen, and what acting is predicted to take off the risk.
 struct Risks {
     with: Vec<f64>,
     without: Vec<f64>,
+    benefit: Vec<f64>,
 }
 
 pub(super) fn judge(
@@ -84,24 +86,20 @@ pub(super) fn judge(
     if smallest.is_none_or(|n| n < ROWS_NEEDED) {
         return Ok(None);
     }
+    let large = rows.len() >= ROWS_FOR_TREES;
+    // The more customers, the less one division decides.
+    let count = match rows.len() {
+        ROWS_FOR_TREES..20_000 => 2,
+        20_000.. => 1,
+        _ => REPEATS,
+    };
     let repeats: Vec<Vec<Split>> =
-        (0..REPEATS).map(|repeat| splits(data, rows, group, seed_for(options.seed, 14, repeat))).collect();
-    let mut risks = Risks { with: vec![0.0; data.rows()], without: vec![0.0; data.rows()] };
-    let mut values = Vec::new();
-    for (fold, split) in repeats.iter().flatten().enumerate() {
-        for (arm, out) in [(true, &mut risks.with), (false, &mut risks.without)] {
-            let mine: Vec<usize> = split.train.iter().copied().filter(|row| treated(*row) == arm).collect();
-            let recipe = Recipe { splines: false, folds: FOLDS, penalties: &PENALTIES, calibrate: false };
-            let seed = seed_for(options.seed, 11 + u64::from(arm), fold);
-            let fitted = fit_rows(data, &mine, recipe, seed)?;
-            for row in &split.test {
-                data.row_into(*row, &mut values);
-                if let Some(slot) = out.get_mut(*row) {
-                    *slot += sigmoid(fitted.additive.log_odds(&values)) / REPEATS as f64;
-                }
-            }
-        }
-    }
+        (0..count).map(|repeat| splits(data, rows, group, seed_for(options.seed, 14, repeat))).collect();
+    let risks = if large {
+        trees_risks(data, rows, &treated, &repeats, options)?
+    } else {
+        ridge_risks(data, &treated, &repeats, options)?
+    };
     let propensity =
         propensity(data, rows, group, balance, options, repeats.first().map_or(&[], Vec::as_slice));
     let of = |values: &[f64], row: usize| values.get(row).copied().unwrap_or_default();
@@ -120,7 +118,7 @@ pub(super) fn judge(
         order
     };
     let row_of = |index: usize| rows.get(index).copied().unwrap_or_default();
-    let by_effect = order_by(&|i| of(&risks.without, row_of(i)) - of(&risks.with, row_of(i)));
+    let by_effect = order_by(&|i| of(&risks.benefit, row_of(i)));
     let by_risk = order_by(&|i| of(&risks.without, row_of(i)));
 
     let figures = |weights: &[f64]| {
@@ -167,6 +165,66 @@ pub(super) fn judge(
         })
         .collect();
     Ok(Some(Targeting { qini: *qini, auuc: *auuc, policy }))
+}
+
+fn add(out: &mut [f64], row: usize, value: f64) {
+    if let Some(slot) = out.get_mut(row) {
+        *slot += value;
+    }
+}
+
+/// T-learner: one ridge regression per group.
+fn ridge_risks(
+    data: &Dataset,
+    treated: &dyn Fn(usize) -> bool,
+    repeats: &[Vec<Split>],
+    options: &EffectOptions,
+) -> Result<Risks, ChurnError> {
+    let zeros = || vec![0.0; data.rows()];
+    let mut risks = Risks { with: zeros(), without: zeros(), benefit: zeros() };
+    let mut values = Vec::new();
+    for (fold, split) in repeats.iter().flatten().enumerate() {
+        for (arm, out) in [(true, &mut risks.with), (false, &mut risks.without)] {
+            let mine: Vec<usize> = split.train.iter().copied().filter(|row| treated(*row) == arm).collect();
+            let recipe = Recipe { splines: false, folds: FOLDS, penalties: &PENALTIES, calibrate: false };
+            let seed = seed_for(options.seed, 11 + u64::from(arm), fold);
+            let fitted = fit_rows(data, &mine, recipe, seed)?;
+            for row in &split.test {
+                data.row_into(*row, &mut values);
+                add(out, *row, sigmoid(fitted.additive.log_odds(&values)) / repeats.len() as f64);
+            }
+        }
+    }
+    for ((benefit, without), with) in risks.benefit.iter_mut().zip(&risks.without).zip(&risks.with) {
+        *benefit = without - with;
+    }
+    Ok(risks)
+}
+
+/// X-learner on trees.
+fn trees_risks(
+    data: &Dataset,
+    rows: &[usize],
+    treated: &dyn Fn(usize) -> bool,
+    repeats: &[Vec<Split>],
+    options: &EffectOptions,
+) -> Result<Risks, ChurnError> {
+    let zeros = || vec![0.0; data.rows()];
+    let mut risks = Risks { with: zeros(), without: zeros(), benefit: zeros() };
+    let acted = rows.iter().filter(|row| treated(**row)).count() as f64 / rows.len().max(1) as f64;
+    let (part, share) = (1.0 / repeats.len().max(1) as f64, options.randomised_share.unwrap_or(acted));
+    let mut values = Vec::new();
+    for (fold, split) in repeats.iter().flatten().enumerate() {
+        let learner = XLearner::fit(data, &split.train, treated, share, seed_for(options.seed, 15, fold))?;
+        for row in &split.test {
+            data.row_into(*row, &mut values);
+            let predicted = learner.predict(&values);
+            add(&mut risks.with, *row, part * predicted.with);
+            add(&mut risks.without, *row, part * predicted.without);
+            add(&mut risks.benefit, *row, part * predicted.benefit);
+        }
+    }
+    Ok(risks)
 }
 
 /// The bootstrap holds the learnt rule fixed; which rule is learnt varies too. The variance is corrected as Nadeau
