@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use measure::Figure;
+use workloads::churn::Churn;
 use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
 use workloads::{log_append::LogAppend, log_read::LogRead};
 
@@ -41,10 +42,12 @@ enum Workload {
     ScoreLatency(ScoreLatency),
     /// Cost of a steady stream of events through all pipelines.
     AllPipelines(AllPipelines),
+    /// Boosted trees: training, scoring, reasons, and LightGBM beside them where it is at hand.
+    Churn(Churn),
 }
 
 /// What `all` runs, in this order.
-const ALL: &[&str] = &["log-append", "log-read", "demo-start", "score-latency", "all-pipelines"];
+const ALL: &[&str] = &["log-append", "log-read", "demo-start", "score-latency", "all-pipelines", "churn"];
 
 fn run(workload: Workload) -> Result<Vec<Figure>> {
     match workload {
@@ -54,6 +57,7 @@ fn run(workload: Workload) -> Result<Vec<Figure>> {
         Workload::DemoStart(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::ScoreLatency(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::AllPipelines(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Churn(arguments) => arguments.run(),
     }
 }
 
