@@ -13,8 +13,8 @@ import { allPages } from '../e2e/harness/site.mjs';
 
 const seconds = Number(process.argv[2] ?? 60);
 const images = fileURLToPath(new URL('../docs/img/', import.meta.url));
-/** README shows the overview; the book shows these. The others would only make the repository larger. */
-const WANTED = ['overview', 'customer', 'queue', 'pages', 'shop', 'operations'];
+/** What README and the book show. More would only make the repository larger. */
+const WANTED = ['overview', 'customer', 'queue'];
 
 const data = await mkdtemp(path.join(tmpdir(), 'vigie-pictures-'));
 const program = await Program.start({ data });
@@ -22,7 +22,7 @@ const browser = await launch();
 try {
   await mkdir(images, { recursive: true });
   console.log(`the demo runs for ${seconds} s`);
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-US', colorScheme: 'light', reducedMotion: 'reduce' });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 680 }, locale: 'en-US', colorScheme: 'light', reducedMotion: 'reduce' });
   const tab = await context.newPage();
   // The page is open meanwhile, so that its curves have a past.
   await tab.goto(program.url('/?lang=en'));

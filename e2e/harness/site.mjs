@@ -54,3 +54,19 @@ export async function fillForm(page, record) {
     else await field.fill(String(value));
   }
 }
+
+/** Every message that a topic holds now, read through the message browser, as {partition, offset, key, value} with a parsed value. */
+export async function messages(program, topic) {
+  const { topics } = await program.json('/api/v1/operations');
+  const { partitions } = topics.find(({ name }) => name === topic);
+  const all = [];
+  for (let partition = 0; partition < partitions; partition += 1) {
+    for (let from = 0; ; ) {
+      const { items } = await program.json(`/api/v1/topics/${topic}/messages?partition=${partition}&from=${from}&limit=500`);
+      if (items.length === 0) break;
+      all.push(...items.map((item) => ({ ...item, value: typeof item.value === 'string' ? JSON.parse(item.value) : item.value })));
+      from = items.at(-1).offset + 1;
+    }
+  }
+  return all;
+}

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { binary, folder } from '../harness/program.mjs';
+import { Program, binary, folder } from '../harness/program.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (file) => readFileSync(path.join(root, file), 'utf8');
@@ -71,16 +71,48 @@ test('every test that SECURITY.md and the book name exists', () => {
 
 test('the configuration in the book is accepted, and it is the default one', async (t) => {
   const [, toml] = read('docs/configuration.md').match(/```toml\n(.*?)```/s);
-  const file = path.join(await folder(t), 'vigie.toml');
+  const dir = await folder(t);
+  const check = (...args) => spawnSync(binary(), ['config', 'check', '--json', ...args], { encoding: 'utf8', env: { ...process.env, HOME: dir } });
+  const file = path.join(dir, 'vigie.toml');
   await writeFile(file, toml);
-  const run = spawnSync(binary(), ['config', 'check', '--config', file], { encoding: 'utf8' });
-  assert.equal(run.status, 0, run.stderr + run.stdout);
+  const said = check(file);
+  assert.equal(said.status, 0, said.stderr);
+  assert.deepEqual(JSON.parse(said.stdout), JSON.parse(check().stdout));
 
-  // A line that is wrong must be found: otherwise the check above says nothing.
+  // What is commented out is accepted as well, and a key that is wrong is found: otherwise the above says nothing.
+  await writeFile(file, toml.replace(/^# (\w+ = )/gm, '$1'));
+  assert.equal(check(file).status, 0, check(file).stderr);
   await writeFile(file, toml.replace('page_rate', 'page_rat'));
-  const wrong = spawnSync(binary(), ['config', 'check', '--config', file], { encoding: 'utf8' });
+  const wrong = check(file);
   assert.notEqual(wrong.status, 0);
   assert.match(wrong.stderr + wrong.stdout, /page_rat\b[\s\S]*page_rate/);
+});
+
+test('the commands of the book run as they stand there', async (t) => {
+  const dir = await folder(t);
+  await symlink(path.resolve(binary()), path.join(dir, 'vigie'));
+  await symlink(path.join(root, 'data'), path.join(dir, 'data'));
+  const lines = [...read('docs/command-line.md').matchAll(/```console\n(.*?)```/gs)].flatMap(([, block]) => block.split('\n').filter((line) => line.startsWith('$ ')));
+  assert.ok(lines.length > 8);
+  for (const line of lines) {
+    const run = spawnSync('bash', ['-euo', 'pipefail', '-c', line.slice(2)], {
+      cwd: dir,
+      encoding: 'utf8',
+      env: { ...process.env, PATH: `${dir}:${process.env.PATH}`, VIGIE_DATA: path.join(dir, 'vigie-data') },
+    });
+    assert.equal(run.status, 0, `${line}\n${run.stdout}${run.stderr}`);
+  }
+  assert.equal(readFileSync(path.join(dir, 'scores.csv'), 'utf8').trim().split('\n').length, 7, 'a header and six customers');
+});
+
+test('the addresses of the book are those that the program describes', async (t) => {
+  const program = await Program.start({ data: await folder(t) });
+  t.after(() => program.kill());
+  const { paths } = await program.json('/api/v1/openapi.json');
+  const shape = (address) => address.replace(/\{\w+\}/g, '{}');
+  const known = new Set(Object.keys(paths).map(shape));
+  const named = [...read('docs/api.md').matchAll(/`(?:GET|POST) (\/[^`]+)`/g)].map(([, address]) => address);
+  assert.deepEqual(named.filter((address) => !known.has(shape(address))), [], `the program knows ${[...known].join(' ')}`);
 });
 
 test('no file carries an address of a package registry or a path of one machine', () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { launch, openTab } from '../harness/browser.mjs';
 import { Program, folder, until } from '../harness/program.mjs';
+import { messages } from '../harness/site.mjs';
 
 /** Errors that a page cannot help while nobody answers. */
 const refused = (text) => /ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|Failed to load resource|ERR_NETWORK/.test(text);
@@ -31,24 +32,10 @@ test('the page says that the connection is broken, and recovers without a reload
 
 /** What the log holds, counted here from the messages themselves, not by the program's own recount. */
 async function shopEventsOnTheLog(program) {
-  const { topics } = await program.json('/api/v1/operations');
-  const { partitions } = topics.find(({ name }) => name === 'evenements');
-  let events = 0;
+  const all = await messages(program, 'evenements');
   const byType = {};
-  for (let partition = 0; partition < partitions; partition += 1) {
-    let from = 0;
-    for (;;) {
-      const { items } = await program.json(`/api/v1/topics/evenements/messages?partition=${partition}&from=${from}&limit=500`);
-      if (items.length === 0) break;
-      for (const { value, offset } of items) {
-        const record = typeof value === 'string' ? JSON.parse(value) : value;
-        events += 1;
-        byType[record.event_type] = (byType[record.event_type] ?? 0) + 1;
-        from = offset + 1;
-      }
-    }
-  }
-  return { events, byType };
+  for (const { value } of all) byType[value.event_type] = (byType[value.event_type] ?? 0) + 1;
+  return { events: all.length, byType };
 }
 
 test('kill -9 in the middle, again and again, and every count is right', async (t) => {
