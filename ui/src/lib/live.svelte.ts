@@ -69,3 +69,30 @@ export const live = new Live();
 export function onBatch(listener: (batch: Batch) => void): void {
   $effect(() => hub.onBatch(listener));
 }
+
+/** The same for lists that are read by eye: batches are gathered, since rows that change ten times a second cannot be read, only cost. */
+export function onBatches(listener: (batches: Batch[]) => void, everyMs: number): void {
+  $effect(() => {
+    let gathered: Batch[] = [];
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let last = -Infinity;
+    const flush = (): void => {
+      timer = undefined;
+      last = performance.now();
+      const batches = gathered;
+      gathered = [];
+      listener(batches);
+    };
+    const stop = hub.onBatch((batch) => {
+      gathered.push(batch);
+      if (timer !== undefined) return;
+      const wait = last + everyMs - performance.now();
+      if (wait <= 0) flush();
+      else timer = setTimeout(flush, wait);
+    });
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
+  });
+}
