@@ -184,9 +184,15 @@ impl Header {
             notes.push(String::from(NOT_UTF8));
         }
         let mut reading = Reading { object: Map::new(), wrong: None };
+        // With fields that nobody asked for, no field can be trusted to stand under its own name: such a row gives no object, or it
+        // would be scored as somebody else.
+        let mut misaligned = false;
         match surplus(&fields, self.fields.len()) {
             Ok(note) => notes.extend(note),
-            Err(reason) => reading.wrong(None, reason),
+            Err(reason) => {
+                misaligned = true;
+                reading.wrong(None, reason);
+            }
         }
         for (column, field) in self.fields.iter().zip(&fields) {
             if let Some(column) = column {
@@ -234,8 +240,8 @@ impl Header {
             column,
             reason,
             raw,
-            json: serde_json::to_vec(&reading.object).ok(),
-            key: identity.then(|| customer.id().0),
+            json: serde_json::to_vec(&reading.object).ok().filter(|_| !misaligned),
+            key: (identity && !misaligned).then(|| customer.id().0),
         })
     }
 }

@@ -38,6 +38,9 @@ pub(super) struct Start {
     /// Speed of the shop's five users; 0 switches them off
     #[arg(long, value_name = "FACTOR")]
     shop_speed: Option<f64>,
+    /// Print each shop event, and every ten events the statistics (group groupe-consommateur-1)
+    #[arg(long)]
+    print_events: bool,
     /// A CSV file of customers whose rows are sent to `costumerchurn`
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -76,6 +79,7 @@ impl Start {
         }
         set(&mut config.server.port, self.port);
         set(&mut config.server.host, self.host);
+        config.shop.print_events |= self.print_events;
         let sources = &mut config.sources;
         set(&mut sources.seed, self.seed);
         set(&mut sources.speed, positive("--speed", self.speed, false)?);
@@ -111,6 +115,10 @@ fn failure(error: runtime::RuntimeError) -> Failure {
     while let Some(current) = cause {
         if let Some(log) = current.downcast_ref::<vigie_log::LogError>() {
             exit = Failure::from(log.to_shared()).exit;
+        } else if current.is::<vigie_stores::StoreError>() {
+            exit = Exit::Unavailable;
+        } else if current.is::<vigie_sources::csv::CsvError>() {
+            exit = Exit::BadInput;
         }
         cause = current.source();
     }

@@ -148,6 +148,8 @@ pub struct ShopConfig {
     pub intensive_searches: u32,
     /// A session ends after so many seconds of event time without an event (or with a `deconnexion`).
     pub session_gap_s: u64,
+    /// Whether group `groupe-consommateur-1` prints each event, and every ten events the statistics.
+    pub print_events: bool,
 }
 
 impl Default for ShopConfig {
@@ -158,6 +160,7 @@ impl Default for ShopConfig {
             logins_window_s: 60,
             intensive_searches: 5,
             session_gap_s: 1800,
+            print_events: false,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! next start. A `kill -9` at any moment loses nothing that was acknowledged either.
 
 mod archive;
+mod printer;
 mod sources;
 mod start;
 mod topics;

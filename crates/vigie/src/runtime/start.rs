@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use vigie_contracts::Contracts;
 use vigie_domain::{CustomerId, CustomerView};
-use vigie_log::{Clock, Log, Publisher, SystemClock};
+use vigie_log::{Clock, Log, LogError, Publisher, SystemClock};
 use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
 use vigie_server::ports::{Answer, PortError, StoreViews};
 use vigie_server::views::{self, CustomerDoc, field};
@@ -18,7 +18,7 @@ use vigie_server::{App, Server, Settings};
 use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore};
 use vigie_streams::{Config as StreamsConfig, ErrorHandler, Streams};
 
-use super::{RunOptions, RuntimeError, archive, data_folder, sources, topics};
+use super::{RunOptions, RuntimeError, archive, data_folder, printer, sources, topics};
 use crate::config::{self, Config};
 use crate::model::{self, ModelService};
 use crate::planner::{OnDecided, PlannerService, effect_of};
@@ -32,6 +32,8 @@ const LINGER: Duration = Duration::from_millis(5);
 const CLOSE: Duration = Duration::from_secs(10);
 /// Time for those who only look at the engine to let go of it.
 const LET_GO: Duration = Duration::from_secs(2);
+/// The least room in the data folder to start with, bytes.
+const ROOM: usize = 1 << 20;
 /// Memory of the log's and the state's caches. The whole program is to stay below 150 MB.
 const LOG_CACHE: usize = 24 << 20;
 const STATE_CACHE: u64 = 12 << 20;
@@ -50,6 +52,7 @@ pub struct Running {
     streams: Arc<Streams>,
     sinks: Arc<Mutex<Vec<RunningSink>>>,
     archive: Option<archive::RunningArchive>,
+    printer: Option<printer::Printer>,
     publisher: Publisher,
     log: Arc<EmbeddedLog>,
 }
@@ -64,6 +67,7 @@ impl Running {
         let listener = listen(config)?;
 
         let embedded = open_log(&data, config, &clock)?;
+        room(&data)?;
         let log: Arc<dyn Log> = Arc::clone(&embedded) as Arc<dyn Log>;
         topics::ensure(&*log.admin(), &config.log)?;
         let (model, trained) = ModelService::open(&data.join("model/churn.vigie"), &config.churn)?;
@@ -116,6 +120,11 @@ impl Running {
                 Arc::clone(&log),
                 Arc::clone(&clock),
             )?)
+        } else {
+            None
+        };
+        let printer = if config.shop.print_events {
+            Some(printer::start(Arc::clone(&log), Box::new(std::io::stdout()))?)
         } else {
             None
         };
@@ -181,6 +190,7 @@ impl Running {
             streams,
             sinks: running_sinks,
             archive,
+            printer,
             publisher,
             log: embedded,
         })
@@ -214,11 +224,29 @@ impl Running {
         sinks.iter().for_each(RunningSink::request_stop);
         drop(sinks);
         drop(self.archive.take());
+        drop(self.printer.take());
         self.publisher.close();
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "closing the log");
         }
     }
+}
+
+/// Whether there is room to work at all: said here in plain words, before each part meets it in its own way.
+fn room(data: &Path) -> Result<(), RuntimeError> {
+    let probe = data.join("room.tmp");
+    let tried = std::fs::write(&probe, vec![0xA5; ROOM]);
+    // What cannot be removed could not be made either.
+    let _ = std::fs::remove_file(&probe);
+    tried.map_err(|error| {
+        let (place, reason) = (data.display().to_string(), error.to_string());
+        RuntimeError::Log(match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                LogError::DiskFull { place, reason }
+            }
+            _ => LogError::NotWritable { place, reason },
+        })
+    })
 }
 
 /// Waits until nobody else uses it: requests have ended, but the thread of the live stream lets go a moment later.
