@@ -1,6 +1,6 @@
 //! Starting and stopping the parts, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -325,10 +325,12 @@ fn plans(planner: &Arc<PlannerService>, store: &Arc<SqliteStore>, min_probabilit
         customers: Box::new(move || {
             let query = Query::new().gt(field::PROBABILITY, min_probability.next_down());
             let docs: Vec<CustomerDoc> = read_all(&*customers, views::CUSTOMERS, query)?;
-            Ok(docs
-                .into_iter()
-                .map(|doc| CustomerView { customer: doc.customer, score: doc.score })
-                .collect())
+            let left = Query::new().eq(field::CHURNED, true);
+            let left: Vec<vigie_domain::Outcome> = read_all(&*customers, views::OUTCOMES, left)?;
+            let left: BTreeSet<CustomerId> = left.into_iter().map(|outcome| outcome.customer_id).collect();
+            // Who has left already is past saving.
+            let here = docs.into_iter().filter(|doc| !left.contains(&doc.score.customer_id));
+            Ok(here.map(|doc| CustomerView { customer: doc.customer, score: doc.score }).collect())
         }),
         outcomes: Box::new(move || {
             let all: Vec<vigie_domain::Outcome> = read_all(&*outcomes, views::OUTCOMES, Query::new())?;
