@@ -402,7 +402,7 @@ export const en = {
     filterType: 'Type',
     empty: 'No shop event yet',
     emptyHelp: 'Start the demo sources, or send events to the topic evenements.',
-    eventsIn: (n: string) => `${n} events in the session`,
+    eventsIn: (n: string) => `${n} events`,
   },
   users: {
     lead: 'Sign-ups from the users service: the newest, and totals over all time.',

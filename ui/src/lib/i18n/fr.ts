@@ -403,7 +403,7 @@ export const fr: Messages = {
     filterType: 'Type',
     empty: 'Aucun événement de boutique',
     emptyHelp: 'Lancez les sources de démonstration, ou envoyez des événements sur le topic evenements.',
-    eventsIn: (n) => `${n} événements dans la session`,
+    eventsIn: (n) => `${n} événements`,
   },
   users: {
     lead: 'Les inscriptions du service d’utilisateurs : les dernières, et les totaux depuis le début.',
