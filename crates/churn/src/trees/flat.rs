@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "dense kernels: sizes are equal by construction")]
 
 use super::{MOST_LEAVES, Tree, bins::code};
+use std::hint::select_unpredictable;
 
 /// Trees in one line: 64 bytes, a cache line.
 const TOGETHER: usize = 16;
@@ -49,8 +50,8 @@ fn below(thresholds: &[f64], value: f64) -> usize {
     let (mut from, mut length) = (0usize, thresholds.len());
     while length > 1 {
         let half = length / 2;
-        // A sum, not a branch: which half it is cannot be foretold.
-        from += half * usize::from(thresholds[from + half - 1] < value);
+        // Not a branch: which half it is cannot be foretold.
+        from = select_unpredictable(thresholds[from + half - 1] < value, from + half, from);
         length -= half;
     }
     from + usize::from(length == 1 && thresholds[from] < value)

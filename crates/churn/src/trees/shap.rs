@@ -185,24 +185,24 @@ impl<const K: usize> Plan<K> {
         for (index, node) in self.nodes.iter().enumerate().rev() {
             let side = usize::from(right[index % MOST_LEAVES]) % 2;
             let (taken, other) = (sum[place(node.children[side])], sum[place(node.children[1 - side])]);
-            let (mut both, mut part) = ([0.0; K], 0.0);
+            let (mut both, mut parts) = ([0.0; K], [0.0f64; 2]);
             for k in 0..K {
                 both[k] = taken[k] + other[k];
             }
             sum[index % PLACES] = both;
             if node.before == NOWHERE {
                 for k in 0..K {
-                    part += taken[k] * node.part[side][k] - other[k] * self.lost[k];
+                    parts[k % 2] += taken[k] * node.part[side][k] - other[k] * self.lost[k];
                 }
             } else if asked[index % MOST_LEAVES] {
                 for k in 0..K {
-                    part += taken[k] * node.part[side][k]
+                    parts[k % 2] += taken[k] * node.part[side][k]
                         - other[k] * self.lost[k]
                         - both[k] * node.part_before[k];
                 }
             }
             if let Some(slot) = out.get_mut(node.feature as usize) {
-                *slot += factor * part;
+                *slot += factor * (parts[0] + parts[1]);
             }
         }
     }
