@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{PATIENCE, Place, Program, customer, http};
 
 const ROUNDS: u32 = 12;
-/// Another seed, other moments; a failure is repeated by its seed.
+/// Decides the moments. Another one is taken from `VIGIE_TEST_SEED`; a failure prints its seed.
 const SEED: u64 = 20_261_121;
 
 /// SplitMix64 (Steele et al. 2014).
@@ -65,12 +65,27 @@ fn work(program: &Program, round: u32, told: &mut Acknowledged) {
     }
 }
 
-/// Starts the demo, works with it, kills it after so long. Returns after how long it was ready, if it came to that.
-fn round(place: &Place, number: u32, after: Duration, told: &mut Acknowledged) -> Option<Duration> {
+/// When a round's kill comes.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    AfterSpawn(Duration),
+    AfterReady(Duration),
+}
+
+/// Starts the demo, works with it, kills it at this moment. Returns after how long it was ready, if it came to that.
+fn round(place: &Place, number: u32, moment: Moment, told: &mut Acknowledged) -> Option<Duration> {
     let start = Instant::now();
     let mut program = Program::start_soon(place, &["demo", "--seed", "7", "--agency-rate", "100"]);
     let pid = program.child.id().to_string();
+    let (is_ready, when_ready) = sync_channel::<()>(1);
     let killer = std::thread::spawn(move || {
+        let after = match moment {
+            Moment::AfterSpawn(after) => after,
+            Moment::AfterReady(after) => {
+                when_ready.recv_timeout(PATIENCE).unwrap();
+                after
+            }
+        };
         std::thread::sleep(after);
         // The program is not waited for before this thread has ended, so the id is still its own.
         assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
@@ -79,6 +94,8 @@ fn round(place: &Place, number: u32, after: Duration, told: &mut Acknowledged) -
         Ok(line) => {
             program.address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
             let ready = start.elapsed();
+            // A killer that waits for the spawn only does not listen any more.
+            let _ = is_ready.send(());
             work(&program, number, told);
             Some(ready)
         }
@@ -96,26 +113,26 @@ fn round(place: &Place, number: u32, after: Duration, told: &mut Acknowledged) -
 #[test]
 fn kill_9_at_random_moments_of_the_demo_loses_nothing_and_every_count_is_right() {
     let place = Place::new();
-    let mut dice = Dice(SEED);
+    let seed = std::env::var("VIGIE_TEST_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    let mut dice = Dice(seed);
     let mut told = Acknowledged::default();
     for number in 0..ROUNDS {
         // Some die while starting, most at work.
-        let after = Duration::from_millis(if number % 4 == 3 {
-            20 + dice.below(400)
-        } else {
-            500 + dice.below(1_300)
-        });
-        let ready = round(&place, number, after, &mut told);
-        println!("seed {SEED}, round {number}: killed after {after:?}, ready after {ready:?}");
+        let moment = match number % 4 {
+            3 => Moment::AfterSpawn(Duration::from_millis(dice.below(80))),
+            _ => Moment::AfterReady(Duration::from_millis(dice.below(1_400))),
+        };
+        let ready = round(&place, number, moment, &mut told);
+        println!("seed {seed}, round {number}: killed {moment:?}, ready after {ready:?}");
     }
-    assert!(told.scores.len() > 50 && told.approved.len() > 3, "the rounds were too short to show anything");
+    assert!(
+        told.scores.len() >= 12 && !told.approved.is_empty(),
+        "the rounds were too short to show anything"
+    );
 
     let start = Instant::now();
     let program = Program::start(&place, &["run"]);
-    while program.get("/readyz").status != 200 {
-        assert!(start.elapsed() < PATIENCE, "{}", program.said());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    program.is_ready();
     println!("ready {:?} after the last kill -9 and restart", start.elapsed());
     let recount = program.counts_are_right();
     let checks = recount["checks"].as_array().unwrap();
@@ -137,6 +154,20 @@ fn kill_9_at_random_moments_of_the_demo_loses_nothing_and_every_count_is_right()
             "{part}: {recount:#}"
         );
     }
+
+    // Exactly once: in the end as many scores, on the log and in the store, as there are records to score.
+    assert_eq!(program.api("overview")["anomalies"], 0);
+    program.until("each record has one score", "operations", |operations| {
+        let number = |list: &str, name: &str, field: &str| {
+            let found = operations[list].as_array().unwrap().iter().find(|one| one["name"] == name);
+            found
+                .and_then(|found| found[field].as_u64())
+                .unwrap_or_else(|| panic!("{list} {name}: {operations:#}"))
+        };
+        let scores = number("topics", "churn-scores", "records");
+        scores == number("topics", "costumerchurn", "records") + number("topics", "test3", "records")
+            && scores == number("stores", "scores", "entries")
+    });
 
     for (id, score) in &told.scores {
         let view = program.api(&format!("customers/{id}"));

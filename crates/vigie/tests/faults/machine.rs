@@ -26,7 +26,7 @@ fn second_instance_is_told_who_has_the_folder_and_the_first_goes_on() {
         .with(4)
         .says(&[&pid, &first.address]);
     first.is_alive();
-    assert_eq!(first.get("/readyz").status, 200);
+    first.is_ready();
     assert_eq!(first.post("form", &customer("Ann", 40).to_string()).status, 200);
     first.stop_well();
     Program::start(&place, &["run"]).stop_well();
@@ -90,10 +90,7 @@ fn sigterm_ends_in_order_and_the_next_start_goes_on() {
 
     let start = Instant::now();
     let again = Program::start(&place, &["run"]);
-    while again.get("/readyz").status != 200 {
-        assert!(start.elapsed() < Duration::from_secs(10), "{}", again.said());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    again.is_ready();
     println!("stopped in {took:?}, ready again {:?} after the next start", start.elapsed());
     assert!(again.counts_are_right()["equal"] == true && again.api("shop")["total"].as_u64() >= Some(before));
     let id = answer["score"]["customer_id"].as_str().unwrap();

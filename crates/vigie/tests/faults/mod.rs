@@ -14,7 +14,7 @@ mod small_disk;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -121,6 +121,20 @@ impl Program {
         })
     }
 
+    /// Waits until every part is ready; how long that took.
+    #[track_caller]
+    fn is_ready(&self) -> Duration {
+        let start = Instant::now();
+        loop {
+            let answer = self.get("/readyz");
+            if answer.status == 200 {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < PATIENCE, "not ready: {answer:?}: {}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A line of `/proc/PID/status`, in kB.
     fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -133,13 +147,6 @@ impl Program {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "it ended with {ended:?}: {}", self.said());
         assert_eq!(self.get("/livez").status, 200);
-    }
-
-    /// `kill -9`.
-    fn kill(mut self) -> String {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.said()
     }
 
     /// `kill -15`; how it ended, after how long, and what it had said.
@@ -174,7 +181,7 @@ impl Drop for Program {
 }
 
 fn lines(stdout: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(100);
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             // The test may have ended.

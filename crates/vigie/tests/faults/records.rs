@@ -196,7 +196,7 @@ fn clock_set_back_loses_nothing_and_new_records_count() {
     program.until("the newest score stands", path, |found| found["items"][0]["probability"] == newest);
     let recount = program.counts_are_right();
     assert_eq!(recount["equal"], true);
-    assert_eq!(program.get("/readyz").status, 200);
+    program.is_ready();
     program.is_alive();
     program.stop_well();
     let again = Program::start(&place, &["run"]);

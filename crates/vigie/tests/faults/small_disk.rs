@@ -1,6 +1,11 @@
 //! A disk that fills up, and one that may only be read. In a mount namespace of its own, a small disk is mounted, and this test binary
 //! runs there once more.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "what the run in the namespace prints is how the outer test follows it"
+)]
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
