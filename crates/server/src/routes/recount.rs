@@ -2,9 +2,13 @@
 //!
 //! The log is read as a stream up to its ends at the moment of the request; what is kept in memory is totals and one small entry per
 //! customer, user, window, alert and anomaly.
+//!
+//! A difference that only means that a store was behind is never called wrong: the stores are read again for a while, and what moved
+//! meanwhile, or what was counted while records were under way, is `in_flight`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -19,8 +23,16 @@ use crate::ports::Find;
 use crate::problem::Problem;
 use crate::views::{self, AnomalyDoc, CustomerDoc, EventStatRow};
 
+/// How often the stores are read again before a number is said to differ.
+const AGAIN: usize = 20;
+/// How long a store is given to catch up before it is read again.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// What is counted.
+const COUNTED: [&str; 6] =
+    [topics::EVENEMENTS, topics::USERS, topics::R4, topics::CHURN_SCORES, topics::ALERTS, topics::ANOMALIES];
+
 /// One number, counted twice.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Check {
     name: String,
     #[schema(value_type = f64)]
@@ -28,6 +40,7 @@ pub(crate) struct Check {
     #[schema(value_type = f64)]
     from_store: Value,
     equal: bool,
+    /// It differs, and records were under way while it was counted: it says nothing yet.
     in_flight: bool,
 }
 
@@ -128,15 +141,15 @@ fn from_log(context: &Context) -> Result<FromLog, Problem> {
     Ok(all)
 }
 
+#[derive(Default)]
 struct Checks {
     checks: Vec<Check>,
-    in_flight: bool,
 }
 
 impl Checks {
     fn add(&mut self, name: impl Into<String>, from_log: Value, from_store: Value) {
         let equal = from_log == from_store;
-        self.checks.push(Check { name: name.into(), from_log, from_store, equal, in_flight: self.in_flight });
+        self.checks.push(Check { name: name.into(), from_log, from_store, equal, in_flight: false });
     }
 
     /// One check for each key on either side.
@@ -149,9 +162,9 @@ impl Checks {
     }
 }
 
-fn compare(context: &Context, log: &FromLog, in_flight: bool) -> Result<Vec<Check>, Problem> {
+fn compare(context: &Context, log: &FromLog) -> Result<Vec<Check>, Problem> {
     let views = &*context.app.views;
-    let mut checks = Checks { checks: Vec::new(), in_flight };
+    let mut checks = Checks::default();
     let stats: Vec<EventStatRow> = super::find(views, &Find::all(views::EVENT_STATS))?.items;
     let (mut by_type, mut by_user) = (BTreeMap::new(), BTreeMap::new());
     let (mut total, mut sales) = (0, 0);
@@ -202,16 +215,90 @@ fn compare(context: &Context, log: &FromLog, in_flight: bool) -> Result<Vec<Chec
     Ok(checks.checks)
 }
 
+/// What moves while records are under way: two that are equal, and not `behind`, mean that nothing was.
+#[derive(PartialEq)]
+struct Standing {
+    behind: bool,
+    records_in: u64,
+    records_out: u64,
+    ends: Vec<i64>,
+}
+
+impl Standing {
+    fn now(context: &Context) -> Result<Self, Problem> {
+        let (app, stats) = (&context.app, context.app.engine.stats());
+        let mut ends = Vec::new();
+        for topic in COUNTED {
+            match app.log.admin().offsets(topic) {
+                Ok(offsets) => ends.extend(offsets.iter().map(|partition| partition.latest)),
+                Err(LogError::UnknownTopic { .. }) => ends.push(-1),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let behind = app.engine.sinks().iter().any(|sink| sink.lag > 0)
+            || !stats.state.eq_ignore_ascii_case("running");
+        Ok(Self { behind, records_in: stats.records_in, records_out: stats.records_out, ends })
+    }
+}
+
+/// Takes over from a later reading of the stores what is equal by now; what still differs and has moved is under way.
+fn merge(checks: &mut Vec<Check>, later: Vec<Check>) {
+    for new in later {
+        match checks.iter_mut().find(|check| check.name == new.name) {
+            Some(check) if check.equal => {}
+            Some(check) => {
+                let moved = check.in_flight || check.from_store != new.from_store;
+                *check = Check { in_flight: moved && !new.equal, ..new };
+            }
+            // The store knows a key that it did not know before: it came while we looked.
+            None => checks.push(Check { in_flight: !new.equal, ..new }),
+        }
+    }
+}
+
 /// Counts everything anew from the log and says what the stores say beside it.
 #[utoipa::path(get, path = "/api/v1/recount", responses((status = 200, body = Recount), (status = 503, body = Problem)))]
 pub(crate) async fn recount(State(context): State<Arc<Context>>) -> Result<Json<Recount>, Problem> {
     let _place = super::messages::heavy(&context)?;
     blocking(&context, |context| {
-        let lag = |context: &Context| context.app.engine.sinks().iter().any(|sink| sink.lag > 0);
-        let before = lag(context);
+        let before = Standing::now(context)?;
         let log = from_log(context)?;
-        let checks = compare(context, &log, before || lag(context))?;
+        let mut checks = compare(context, &log)?;
+        let mut under_way = before.behind;
+        for _ in 0..AGAIN {
+            if checks.iter().all(|check| check.equal) {
+                break;
+            }
+            std::thread::sleep(BETWEEN);
+            merge(&mut checks, compare(context, &log)?);
+        }
+        let after = Standing::now(context)?;
+        under_way |= after != before || after.behind;
+        for check in checks.iter_mut().filter(|check| !check.equal) {
+            check.in_flight |= under_way;
+        }
         Ok(Json(Recount { equal: checks.iter().all(|check| check.equal), checks }))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_caught_up_is_equal_what_moved_is_under_way_and_what_stands_still_differs() {
+        for (first, second, expect) in
+            [(8, 9, (true, false)), (9, 10, (true, false)), (7, 8, (false, true)), (8, 8, (false, false))]
+        {
+            let read = |store: u64| {
+                let mut checks = Checks::default();
+                checks.add("shop total", json!(9), json!(store));
+                checks.checks
+            };
+            let mut checks = read(first);
+            merge(&mut checks, read(second));
+            assert_eq!((checks[0].equal, checks[0].in_flight), expect, "{first}, then {second}");
+        }
+    }
 }

@@ -184,6 +184,7 @@ fn a_recount_finds_what_the_stores_lack() {
         .unwrap()
         .clone();
     assert_eq!((&sales["from_log"], &sales["from_store"]), (&json!(1234), &json!(0)));
+    assert_eq!(sales["in_flight"], false, "nothing is under way: this is wrong, not late");
 }
 
 #[test]
