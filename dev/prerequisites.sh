@@ -54,7 +54,7 @@ check_c() {
   local cc="${CC:-cc}"
   if ! command -v "$cc" >/dev/null 2>&1; then
     lack "a C compiler ($cc), which builds SQLite" "$how"
-  elif ! printf '#include <stdio.h>\nint main(void) { return 0; }\n' | "$cc" -x c - -o /dev/null >/dev/null 2>&1; then
+  elif ! "$cc" -x c - -o /dev/null <<<$'#include <stdio.h>\nint main(void) { return 0; }' >/dev/null 2>&1; then
     lack "a C compiler that works: $cc cannot compile an empty program (are the C library's headers there?)" "$how"
   fi
 }
