@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use vigie_log::{Admin, LogError};
+use vigie_domain::topics::PUBLISHED_AT;
+use vigie_log::{Admin, LogError, TopicPartition};
 
 use crate::app::{Context, blocking};
+use crate::live::NOTHING_NEW;
 use crate::ports::{EngineStats, SinkStatus, StoreInfo, TaskStatus, TopologyView};
 use crate::problem::Problem;
 use crate::process::ProcessStatus;
@@ -41,6 +43,7 @@ pub(crate) struct Group {
     group: String,
     members: u64,
     lag: i64,
+    /// For how long the record that waits longest has been in the log, where it says when it was published; 0 only when none waits.
     lag_ms: Option<i64>,
     partitions: Vec<GroupPartition>,
 }
@@ -88,6 +91,17 @@ fn all_topics(admin: &dyn Admin) -> Result<Vec<Topic>, Problem> {
     Ok(topics)
 }
 
+/// When the first record from this offset on was published. Its own time is the time of what it tells, which may be years ago or
+/// still to come: it says nothing about waiting.
+fn published(context: &Context, at: &TopicPartition, offset: i64) -> Option<i64> {
+    let mut reader = context.app.log.reader(std::slice::from_ref(at)).ok()?;
+    reader.seek(at, offset).ok()?;
+    let polled = reader.poll(NOTHING_NEW).ok()?;
+    let record = polled.iter().flat_map(|batch| batch.batch.iter()).find(|record| record.offset >= offset)?;
+    let text = record.headers.get(PUBLISHED_AT)?.value?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 fn all_groups(context: &Context, admin: &dyn Admin) -> Result<Vec<Group>, Problem> {
     let now = context.app.clock.now();
     let mut ends: BTreeMap<String, Vec<vigie_log::PartitionDescription>> = BTreeMap::new();
@@ -107,9 +121,8 @@ fn all_groups(context: &Context, admin: &dyn Admin) -> Result<Vec<Group>, Proble
             let end = known.offsets.latest;
             let lag = (end - committed).max(0);
             if lag > 0 {
-                // At least so long: the log knows the time of the newest record, and the first that waits is not younger.
-                lag_ms = match (lag_ms, known.latest_timestamp) {
-                    (Some(most), Some(newest)) => Some(most.max(now - newest)),
+                lag_ms = match (lag_ms, published(context, at, (*committed).max(known.offsets.earliest))) {
+                    (Some(most), Some(published)) => Some(most.max(now - published).max(1)),
                     _ => None,
                 };
             }
