@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use vigie_domain::{Alert, Assignment, AssignmentState, Customer, Origin, Score, Verdict};
+use vigie_domain::{Alert, Assignment, AssignmentState, Customer, Manager, Origin, Score, Verdict};
 
 use super::List;
 use crate::app::{Context, blocking};
@@ -143,6 +143,21 @@ pub(crate) struct Change {
     reasons: Vec<ChangeReason>,
 }
 
+/// The customer's assignment, with the name of the manager.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Assigned {
+    #[serde(flatten)]
+    assignment: Assignment,
+    manager_name: Option<String>,
+}
+
+impl Assigned {
+    fn new(assignment: Assignment, managers: &[Manager]) -> Self {
+        let manager = managers.iter().find(|manager| Some(&manager.id) == assignment.manager_id.as_ref());
+        Self { manager_name: manager.map(|manager| manager.name.clone()), assignment }
+    }
+}
+
 /// One customer in full.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct CustomerDetail {
@@ -151,7 +166,7 @@ pub(crate) struct CustomerDetail {
     history: Vec<HistoryPoint>,
     changes: Vec<Change>,
     events: Vec<EventDoc>,
-    assignment: Option<Assignment>,
+    assignment: Option<Assigned>,
     alerts: Vec<Alert>,
     smallest_change: Option<SmallestChange>,
 }
@@ -173,9 +188,15 @@ fn change(from: &Score, to: &Score) -> Change {
                 } else {
                     ("le risque baisse", "the risk goes down")
                 };
+                let labels = label(&reason.feature);
                 ChangeReason {
-                    text_fr: format!("{} : {} → {}, {fr}", reason.feature, short(old), short(reason.value)),
-                    text_en: format!("{}: {} → {}, {en}", reason.feature, short(old), short(reason.value)),
+                    text_fr: format!(
+                        "{} : {} → {}, {fr}",
+                        labels.0,
+                        short(old).replace('.', ","),
+                        short(reason.value).replace('.', ",")
+                    ),
+                    text_en: format!("{}: {} → {}, {en}", labels.1, short(old), short(reason.value)),
                     feature: reason.feature.clone(),
                     from: old,
                     to: reason.value,
@@ -186,6 +207,18 @@ fn change(from: &Score, to: &Score) -> Change {
         .collect();
     reasons.sort_by(|a, b| b.contribution_change.abs().total_cmp(&a.contribution_change.abs()));
     Change { event_time: to.event_time, from: from.probability, to: to.probability, reasons }
+}
+
+/// A column's name for people, French and English; a column of one's own keeps its name.
+fn label(column: &str) -> (&str, &str) {
+    match column {
+        "Age" => ("Âge", "Age"),
+        "Total_Purchase" => ("Total des achats", "Total purchase"),
+        "Account_Manager" => ("Chargé de compte", "Account manager"),
+        "Years" => ("Ancienneté (années)", "Years as a customer"),
+        "Num_Sites" => ("Nombre de sites", "Number of sites"),
+        other => (other, other),
+    }
 }
 
 fn short(number: f64) -> String {
@@ -226,7 +259,7 @@ pub(crate) async fn one(
         Ok(Json(CustomerDetail {
             events: super::find(&*app.views, &events)?.items,
             alerts: super::find(&*app.views, &alerts)?.items,
-            assignment: app.planner.of(&id),
+            assignment: app.planner.of(&id).map(|found| Assigned::new(found, &app.planner.managers())),
             smallest_change: app.model.smallest_change(&doc.score.features),
             history: scores
                 .into_iter()
@@ -253,4 +286,18 @@ pub(crate) async fn score(
     Body(features): Body<BTreeMap<String, f64>>,
 ) -> Result<Json<WhatIf>, Problem> {
     blocking(&context, move |context| Ok(Json(context.app.model.score(&features)?))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_and_numbers_are_written_as_each_language_writes_them() {
+        for (column, fr, en) in
+            [("Years", "Ancienneté (années)", "Years as a customer"), ("Own", "Own", "Own")]
+        {
+            assert_eq!(label(column), (fr, en));
+        }
+    }
 }
