@@ -1,6 +1,7 @@
 //! What can go wrong, classed by when the user learns of it: at build, at start, or while records are processed.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use vigie_log::LogError;
 
@@ -251,6 +252,9 @@ pub(crate) enum Failure {
     User { node: Box<str>, source: BoxError },
     #[error("node `{node}` chose topic `{topic}`: {reason}")]
     Topic { node: Box<str>, topic: Box<str>, reason: String },
+    /// Found out by processing the record alone.
+    #[error("the log refused what came of the record: {reason}")]
+    Refused { reason: Arc<str> },
     /// Never handed to a handler: the task must stop.
     #[error(transparent)]
     State(#[from] StateError),

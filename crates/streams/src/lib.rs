@@ -29,7 +29,7 @@ pub use processor::{
 pub use record::{Headers, OwnedHeader, Record, RecordMetadata, Window, Windowed};
 pub use runtime::{
     Config, ErrorHandler, ErrorResponse, FailedRecord, MetricsSnapshot, PartitionLag, ProcessingGuarantee,
-    RestoreProgress, State, Streams, TaskSnapshot,
+    RestoreProgress, State, Streams, TaskSnapshot, UncaughtErrorPolicy,
 };
 pub use state::{
     KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, WindowKey, WindowStore,

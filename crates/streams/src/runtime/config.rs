@@ -21,6 +21,29 @@ pub enum ProcessingGuarantee {
     AtLeastOnce,
 }
 
+/// What happens when a thread ends with an error that no handler decides about: a panic, or a log or state that cannot be used.
+///
+/// A record whose handler said [`Fail`](super::handlers::ErrorResponse::Fail) always stops the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UncaughtErrorPolicy {
+    /// A new thread takes its place, a little later each time; after more than `times` replacements `within` this time the program stops.
+    ReplaceThread {
+        /// Replacements of one thread.
+        times: u32,
+        /// The time in which they are counted.
+        within: Duration,
+    },
+    /// All threads of this program stop.
+    StopClient,
+}
+
+impl Default for UncaughtErrorPolicy {
+    fn default() -> Self {
+        Self::ReplaceThread { times: 3, within: Duration::from_secs(300) }
+    }
+}
+
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
 
 /// The settings of a program, with Kafka Streams' defaults unless said otherwise.
@@ -42,6 +65,7 @@ pub struct Config {
     pub(crate) retry_backoff: Duration,
     pub(crate) client_id: Option<String>,
     pub(crate) handlers: Handlers,
+    pub(crate) uncaught: UncaughtErrorPolicy,
     pub(crate) listener: Option<StateListener>,
 }
 
@@ -70,6 +94,7 @@ impl Config {
                 processing: ErrorHandler::log_and_fail(),
                 production: ErrorHandler::log_and_fail(),
             },
+            uncaught: UncaughtErrorPolicy::default(),
             listener: None,
         }
     }
@@ -169,6 +194,12 @@ impl Config {
     /// What happens to records that cannot be written. Default: stop.
     pub fn production_error(mut self, handler: ErrorHandler) -> Self {
         self.handlers.production = handler;
+        self
+    }
+
+    /// What happens to the program when a thread ends with an error. Default: three new threads in five minutes, then stop.
+    pub fn uncaught_error(mut self, policy: UncaughtErrorPolicy) -> Self {
+        self.uncaught = policy;
         self
     }
 

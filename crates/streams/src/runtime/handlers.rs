@@ -81,7 +81,7 @@ impl Failure {
     pub(crate) fn stage(&self) -> &'static str {
         match self {
             Self::Decode { .. } => "deserialization",
-            Self::Encode { .. } | Self::Topic { .. } => "production",
+            Self::Encode { .. } | Self::Topic { .. } | Self::Refused { .. } => "production",
             Self::User { .. } | Self::State(_) => "processing",
         }
     }
@@ -97,7 +97,7 @@ pub(crate) fn dead_letter_headers(
     let class = match failure {
         Failure::Decode { .. } => "DeserializationError",
         Failure::Encode { .. } => "SerializationError",
-        Failure::Topic { .. } => "ProductionError",
+        Failure::Topic { .. } | Failure::Refused { .. } => "ProductionError",
         Failure::User { .. } | Failure::State(_) => "ProcessingError",
     };
     let message = failure.to_string();

@@ -167,6 +167,29 @@ impl Instance {
         Ok(())
     }
 
+    /// Passes a record by whose results the log does not take; an error only if the handler said to stop.
+    #[cold]
+    pub(crate) fn refuse(&mut self, record: &RecordRef<'_>, reason: &Arc<str>) -> Result<(), StreamsError> {
+        self.state.counts.records_in += 1;
+        self.failed(&Failure::Refused { reason: Arc::clone(reason) }, record)
+    }
+
+    /// Whether the program may go on after a punctuation's results were refused.
+    #[cold]
+    pub(crate) fn refuse_punctuation(&self, reason: &str) -> bool {
+        let failed = FailedRecord {
+            topic: "",
+            partition: self.state.id.partition,
+            offset: -1,
+            timestamp: self.state.wall_clock,
+            key: None,
+            value: None,
+            stage: "production",
+            reason,
+        };
+        self.handlers.production.decide(&failed) != ErrorResponse::Fail
+    }
+
     #[cold]
     fn failed(&mut self, failure: &Failure, record: &RecordRef<'_>) -> Result<(), StreamsError> {
         if matches!(failure, Failure::State(_)) {

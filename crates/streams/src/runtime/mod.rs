@@ -5,6 +5,7 @@ mod handlers;
 mod instance;
 mod metrics;
 pub(crate) mod output;
+mod refused;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -13,7 +14,7 @@ mod task;
 mod thread;
 mod topics;
 
-pub use config::{Config, ProcessingGuarantee};
+pub use config::{Config, ProcessingGuarantee, UncaughtErrorPolicy};
 pub use handlers::{ErrorHandler, ErrorResponse, FailedRecord};
 pub(crate) use instance::{Handlers, Instance, open_store};
 pub use metrics::{MetricsSnapshot, PartitionLag, RestoreProgress, TaskSnapshot};

@@ -131,6 +131,13 @@ pub(crate) struct Directory {
     known: Mutex<HashMap<Arc<str>, u32>>,
 }
 
+impl Directory {
+    /// Asks again the next time: the topic is not what it was.
+    pub(crate) fn forget(&self, topic: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    }
+}
+
 impl TopicDirectory for Directory {
     fn partitions(&self, topic: &str) -> Result<u32, String> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();

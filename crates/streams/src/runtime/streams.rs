@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::config::{Config, StateListener};
+use super::config::{Config, StateListener, UncaughtErrorPolicy};
 use super::metrics::{MetricsSnapshot, ThreadTotals};
 use super::shared::Shared;
 use super::thread::StreamThread;
@@ -124,15 +124,26 @@ impl Streams {
             self.totals.push(Arc::clone(&thread.published));
             let (status, shared, name) = (Arc::clone(&self.status), Arc::clone(&shared), thread.name.clone());
             let run = move || {
-                let ended = catch_unwind(AssertUnwindSafe(|| run(&mut thread, &shared, &status, number)));
-                let ended = ended.unwrap_or_else(|panic| {
-                    Err(StreamsError::Panicked { thread: thread.name.clone(), message: last_words(&*panic) })
-                });
-                if let Err(error) = ended {
-                    tracing::error!(thread = thread.name, %error, "stream thread stopped");
-                    status.failed(&error);
+                let mut failures = Vec::new();
+                loop {
+                    let ended = catch_unwind(AssertUnwindSafe(|| run(&mut thread, &shared, &status, number)));
+                    let ended = ended.unwrap_or_else(|panic| {
+                        let message = last_words(&*panic);
+                        Err(StreamsError::Panicked { thread: thread.name.clone(), message })
+                    });
+                    let Err(error) = ended else { return };
+                    let wait = replacement(&error, &shared, &mut failures);
+                    tracing::error!(thread = thread.name, %error, again = wait.is_some(), "stream thread stopped");
+                    if wait.is_none() {
+                        status.failed(&error);
+                        shared.stop.store(true, Ordering::Release);
+                    }
                     // Its partitions go to the others at once, and nothing half done is committed.
                     let _ = catch_unwind(AssertUnwindSafe(|| thread.fail()));
+                    let Some(wait) = wait else { return };
+                    status.thread_runs(number, false);
+                    std::thread::sleep(wait);
+                    thread = thread.successor();
                 }
             };
             let started = std::thread::Builder::new().name(name).spawn(run);
@@ -259,6 +270,23 @@ impl Drop for Streams {
     fn drop(&mut self) {
         self.shut_down(Duration::from_secs(10));
     }
+}
+
+/// How long to wait before a new thread takes the place of one that failed; `None`: the program stops.
+fn replacement(error: &StreamsError, shared: &Shared, failures: &mut Vec<Duration>) -> Option<Duration> {
+    let UncaughtErrorPolicy::ReplaceThread { times, within } = shared.config.uncaught else { return None };
+    // Neither a handler's decision nor a wrong setting is other the next time.
+    let may_pass =
+        matches!(error, StreamsError::Log { .. } | StreamsError::State(_) | StreamsError::Panicked { .. });
+    let now = shared.config.clock.monotonic();
+    failures.retain(|at| now.saturating_sub(*at) < within);
+    if !may_pass || shared.stopping() || failures.len() >= times as usize {
+        return None;
+    }
+    failures.push(now);
+    let doubled =
+        1_u32.checked_shl(u32::try_from(failures.len()).unwrap_or(u32::MAX) - 1).unwrap_or(u32::MAX);
+    Some(shared.config.retry_backoff.saturating_mul(doubled))
 }
 
 fn run(

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vigie_log::{BatchBuilder, Fetched, Offset, Reader, RecordBatch, Timestamp, TopicPartition};
+use vigie_log::{BatchBuilder, Fetched, Offset, Reader, RecordBatch, RecordRef, Timestamp, TopicPartition};
 
 use super::instance::{Instance, open_store};
 use super::metrics::{PartitionLag, RestoreProgress, TaskSnapshot};
@@ -36,6 +36,8 @@ pub(crate) struct Input {
     /// What the group has committed.
     committed: Option<Offset>,
     paused: bool,
+    /// A record whose results the log does not take, and why.
+    refused: Option<(Offset, Arc<str>)>,
 }
 
 impl Input {
@@ -75,6 +77,9 @@ pub(crate) struct Task {
     waiting: Option<Duration>,
     /// Totals since the task came here.
     records: u64,
+    /// Records since the last commit, and the last of them.
+    uncommitted: usize,
+    last: Option<(TopicPartition, Offset)>,
     /// Something happened that a commit must carry, apart from input positions.
     touched: bool,
     shared: Arc<Shared>,
@@ -108,6 +113,7 @@ impl Task {
                 end: 0,
                 committed: None,
                 paused: false,
+                refused: None,
             })
             .collect();
         let changelogs = instance.state.stores.iter().map(|store| {
@@ -131,6 +137,8 @@ impl Task {
             started: false,
             waiting: None,
             records: 0,
+            uncommitted: 0,
+            last: None,
             touched: false,
             shared: Arc::clone(shared),
         })
@@ -273,14 +281,27 @@ impl Task {
         now.saturating_sub(since) >= max_idle
     }
 
-    /// Processes buffered records until a buffer runs empty; tells whether it did anything.
+    /// Has a record go through the production handler instead of the nodes.
+    pub(crate) fn refuse(&mut self, partition: &TopicPartition, offset: Offset, reason: Arc<str>) {
+        if let Some(input) = self.inputs.iter_mut().find(|input| input.partition == *partition) {
+            input.refused = Some((offset, reason));
+        }
+    }
+
+    /// How many records were processed since the last commit, and the last of them.
+    pub(crate) fn uncommitted(&self) -> (usize, Option<&(TopicPartition, Offset)>) {
+        (self.uncommitted, self.last.as_ref())
+    }
+
+    /// Processes buffered records until a buffer runs empty, at most `budget` of them; tells whether it did anything.
     pub(crate) fn run(
         &mut self,
         now: Duration,
         wall_clock: Timestamp,
         max_idle: Duration,
+        budget: usize,
     ) -> Result<bool, StreamsError> {
-        if !self.started || !self.ready(now, max_idle) {
+        if budget == 0 || !self.started || !self.ready(now, max_idle) {
             return Ok(false);
         }
         self.instance.state.wall_clock = wall_clock;
@@ -291,22 +312,36 @@ impl Task {
                 input.buffered = input.buffered.saturating_sub(batch.bytes());
                 self.instance.enter(&input.partition.topic, input.partition.partition);
                 let from = input.position.unwrap_or(Offset::MIN);
-                for record in batch.iter() {
-                    if record.offset >= from {
-                        self.instance.process(input.source, &record)?;
+                let mut left = budget;
+                let mut last = None;
+                let mut end = batch.last_offset() + 1;
+                for record in batch.iter().filter(|record| record.offset >= from) {
+                    if left == 0 {
+                        end = record.offset;
+                        break;
                     }
+                    left -= 1;
+                    process(&mut self.instance, input, &record)?;
+                    last = Some(record.offset);
                 }
-                input.position = Some(batch.last_offset() + 1);
+                if end <= batch.last_offset() {
+                    input.buffered += batch.bytes();
+                    input.queue.push_front(batch);
+                }
+                input.position = Some(end);
+                self.last = last.map(|offset| (input.partition.clone(), offset)).or(self.last.take());
             }
         } else {
-            self.run_by_time()?;
+            self.run_by_time(budget)?;
         }
-        self.records += self.instance.state.counts.records_in - before;
+        let done = self.instance.state.counts.records_in - before;
+        self.records += done;
+        self.uncommitted += usize::try_from(done).unwrap_or(usize::MAX);
         Ok(true)
     }
 
     /// With several inputs: always the record with the smallest timestamp, until one of the first batches is used up.
-    fn run_by_time(&mut self) -> Result<(), StreamsError> {
+    fn run_by_time(&mut self, budget: usize) -> Result<(), StreamsError> {
         let heads: Vec<Option<RecordBatch>> =
             self.inputs.iter_mut().map(|input| input.queue.pop_front()).collect();
         let mut records: Vec<_> = heads
@@ -318,7 +353,7 @@ impl Task {
                 records.skip_while(move |record| record.offset < from).peekable()
             })
             .collect();
-        loop {
+        for _ in 0..budget {
             let next = records
                 .iter_mut()
                 .enumerate()
@@ -330,8 +365,11 @@ impl Task {
             };
             let Some(record) = iterator.next() else { break };
             self.instance.enter(&input.partition.topic, input.partition.partition);
-            self.instance.process(input.source, &record)?;
+            process(&mut self.instance, input, &record)?;
             input.position = Some(record.offset + 1);
+            if budget == 1 {
+                self.last = Some((input.partition.clone(), record.offset));
+            }
             if iterator.peek().is_none() {
                 break;
             }
@@ -399,10 +437,10 @@ impl Task {
     }
 
     /// Hands everything written so far to `append`.
-    pub(crate) fn drain(
+    pub(crate) fn drain<E>(
         &mut self,
-        append: &mut dyn FnMut(&TopicPartition, &mut BatchBuilder) -> Result<(), StreamsError>,
-    ) -> Result<(), StreamsError> {
+        append: &mut dyn FnMut(&TopicPartition, &mut BatchBuilder) -> Result<(), E>,
+    ) -> Result<(), E> {
         for (partition, builder) in self.instance.state.outputs.drain() {
             append(partition, builder)?;
         }
@@ -463,6 +501,7 @@ impl Task {
             input.committed = input.position;
         }
         self.touched = false;
+        (self.uncommitted, self.last) = (0, None);
         self.instance.state.commit_requested = false;
     }
 
@@ -497,5 +536,16 @@ impl Task {
                 .collect(),
             restore: self.restore.as_ref().map(|restore| restore.progress),
         }
+    }
+}
+
+#[inline]
+fn process(instance: &mut Instance, input: &Input, record: &RecordRef<'_>) -> Result<(), StreamsError> {
+    match &input.refused {
+        Some((offset, reason)) if *offset == record.offset => {
+            instance.enter(&input.partition.topic, input.partition.partition);
+            instance.refuse(record, reason)
+        }
+        _ => instance.process(input.source, record),
     }
 }

@@ -35,6 +35,8 @@ enum Trouble {
     Abort,
     /// Another member or producer took over: leave and join again.
     Migrated,
+    /// The log does not take what the transaction holds, and will not the next time.
+    Refused(StreamsError),
     Fatal(StreamsError),
 }
 
@@ -57,17 +59,22 @@ impl From<StreamsError> for Trouble {
 
 pub(crate) struct StreamThread {
     pub name: String,
-    shared: Arc<Shared>,
+    number: usize,
+    pub(super) shared: Arc<Shared>,
     topics: Vec<String>,
     transactional_id: String,
     member: Option<Box<dyn Member>>,
     producer: Option<Box<dyn Producer>>,
     in_transaction: bool,
-    tasks: BTreeMap<TaskId, Task>,
+    pub(super) tasks: BTreeMap<TaskId, Task>,
     /// Partitions assigned and not yet part of a task.
     owned: BTreeSet<TopicPartition>,
     /// Where partitions without a committed position began, in case their first transaction is aborted.
     starts: HashMap<TopicPartition, Offset>,
+    /// While a record is searched for whose results the log refuses: how many records a transaction may have.
+    pub(super) careful: Option<usize>,
+    /// The last record found of each partition, and why it was refused.
+    pub(super) refused: HashMap<TopicPartition, (Offset, Arc<str>)>,
     /// Another thread of this process has not let go of a task yet.
     waiting_for_tasks: bool,
     last_commit: Duration,
@@ -97,6 +104,7 @@ impl StreamThread {
             // The same from start to start: the transactions of a process that died are aborted by its successor.
             transactional_id: name.clone(),
             name,
+            number,
             shared: Arc::clone(shared),
             topics: topics.into_iter().collect(),
             member: None,
@@ -105,6 +113,8 @@ impl StreamThread {
             tasks: BTreeMap::new(),
             owned: BTreeSet::new(),
             starts: HashMap::new(),
+            careful: None,
+            refused: HashMap::new(),
             waiting_for_tasks: false,
             last_commit: now,
             last_purge: now,
@@ -133,12 +143,16 @@ impl StreamThread {
                 Ok(false)
             }
             Err(Trouble::Abort) => {
-                self.recover()?;
+                self.recover();
                 Ok(true)
             }
             Err(Trouble::Migrated) => {
                 tracing::info!(thread = self.name, "partitions moved elsewhere, joining again");
                 self.leave();
+                Ok(true)
+            }
+            Err(Trouble::Refused(error)) => {
+                self.narrow(error)?;
                 Ok(true)
             }
             Err(Trouble::Fatal(error)) => Err(error),
@@ -239,12 +253,17 @@ impl StreamThread {
             }
         }
         // The open transaction may hold results of the lost tasks: it cannot be committed.
-        self.recover().map_err(Trouble::Fatal)
+        self.recover();
+        Ok(())
     }
 
     fn revoke(&mut self, partitions: &[TopicPartition]) -> Result<(), Trouble> {
         // Still ours until the next poll: what was done is committed first.
-        self.commit()?;
+        match self.commit() {
+            // The next owner meets the record again.
+            Err(Trouble::Refused(_)) => self.recover(),
+            committed => committed?,
+        }
         for id in self.readers(partitions) {
             if let Some(mut task) = self.tasks.remove(&id) {
                 task.close(&self.shared);
@@ -291,6 +310,9 @@ impl StreamThread {
                     }
                 };
                 self.position(&mut task)?;
+                for (partition, (offset, reason)) in &self.refused {
+                    task.refuse(partition, *offset, Arc::clone(reason));
+                }
                 self.shared.crash_point("before restore")?;
                 task.plan_restore(&shared)?;
                 self.tasks.insert(id, task);
@@ -357,8 +379,11 @@ impl StreamThread {
             let now = self.shared.config.clock.monotonic();
             let mut progress = false;
             let (mut large, mut wanted) = (false, false);
+            let mut left = self.careful.unwrap_or(usize::MAX);
             for task in self.tasks.values_mut() {
-                progress |= task.run(now, wall_clock, max_idle)?;
+                let before = task.uncommitted().0;
+                progress |= task.run(now, wall_clock, max_idle, left)?;
+                left = left.saturating_sub(task.uncommitted().0 - before);
                 large |= task.instance.state.outputs.bytes() > FLUSH_BYTES;
                 wanted |= task.wants_commit(cache);
             }
@@ -367,7 +392,7 @@ impl StreamThread {
                 self.send()?;
             }
             let due = now.saturating_sub(self.last_commit) >= self.shared.config.commit_interval;
-            if wanted || progress && due {
+            if wanted || progress && (due || self.careful.is_some()) {
                 self.commit()?;
             }
             if !progress || due || self.shared.stopping() {
@@ -406,32 +431,29 @@ impl StreamThread {
             repeat(shared, || producer.begin())?;
             self.in_transaction = true;
         }
-        let mut trouble = None;
         for task in self.tasks.values_mut() {
-            let drained = task.drain(&mut |partition: &TopicPartition, builder: &mut BatchBuilder| {
-                repeat(shared, || producer.append(partition, builder)).map_err(|error| {
-                    let doing = format!("writing to `{partition}`");
-                    trouble = Some(doing.clone());
-                    match error {
-                        Trouble::Fatal(StreamsError::Log { source, .. }) => {
-                            StreamsError::Log { doing, source }
-                        }
-                        Trouble::Fatal(error) => error,
-                        _ => StreamsError::Log {
-                            doing,
-                            source: LogError::Fenced { transactional_id: String::new() },
-                        },
+            task.drain(&mut |partition: &TopicPartition, builder: &mut BatchBuilder| {
+                let name = |error| match error {
+                    StreamsError::Log { source, .. } => {
+                        StreamsError::Log { doing: format!("writing to `{partition}`"), source }
                     }
+                    other => other,
+                };
+                repeat(shared, || producer.append(partition, builder)).map_err(|trouble| match trouble {
+                    Trouble::Fatal(error) => Trouble::Fatal(name(error)),
+                    Trouble::Refused(error) => Trouble::Refused(name(error)),
+                    other => other,
                 })
-            });
-            drained?;
+            })?;
         }
         Ok(())
     }
 
     fn commit_if_due(&mut self) -> Result<(), Trouble> {
         let now = self.shared.config.clock.monotonic();
-        if now.saturating_sub(self.last_commit) >= self.shared.config.commit_interval {
+        if self.careful.is_some()
+            || now.saturating_sub(self.last_commit) >= self.shared.config.commit_interval
+        {
             self.commit()?;
         }
         Ok(())
@@ -479,6 +501,7 @@ impl StreamThread {
         }
         self.totals.commits += 1;
         self.last_commit = now;
+        self.careful = self.careful.and_then(super::refused::widen);
         self.publish();
         if now.saturating_sub(self.last_purge) >= PURGE_EVERY {
             self.last_purge = now;
@@ -502,7 +525,7 @@ impl StreamThread {
     }
 
     /// Aborts the open transaction and makes all tasks anew from what is committed.
-    fn recover(&mut self) -> Result<(), StreamsError> {
+    pub(super) fn recover(&mut self) {
         self.totals.aborts += 1;
         if self.in_transaction {
             self.in_transaction = false;
@@ -515,14 +538,11 @@ impl StreamThread {
         for task in std::mem::take(&mut self.tasks).values_mut() {
             task.close(&self.shared);
         }
-        Ok(())
     }
 
     /// Drops everything and leaves the group; the next turn joins again.
     fn leave(&mut self) {
-        if let Err(error) = self.recover() {
-            tracing::debug!(thread = self.name, %error, "while leaving");
-        }
+        self.recover();
         self.producer = None;
         self.owned.clear();
         if let Some(member) = self.member.take()
@@ -546,6 +566,14 @@ impl StreamThread {
     /// Leaves without a commit, after an error.
     pub(crate) fn fail(&mut self) {
         self.leave();
+    }
+
+    /// A thread in the place of this one, which has failed; metrics go on counting.
+    pub(crate) fn successor(&self) -> Self {
+        let mut next = Self::new(&self.shared, self.number);
+        next.totals = self.totals.clone();
+        next.published = Arc::clone(&self.published);
+        next
     }
 
     /// Hands the totals to whoever asks for metrics.
@@ -577,7 +605,7 @@ fn repeat<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, LogError>) -> 
             }
             Consequence::Abort if !matches!(error, LogError::InvalidState(_)) => {
                 // A record that is too large or a topic that went away will not do better the next time.
-                return Err(Trouble::Fatal(StreamsError::Log {
+                return Err(Trouble::Refused(StreamsError::Log {
                     doing: String::from("committing"),
                     source: error,
                 }));

@@ -8,6 +8,9 @@ use vigie_log::{Admin, LogError, TopicSpec};
 use crate::error::{StreamsError, TopologyError};
 use crate::topology::{Checked, NodeId, NodeKind, TopicName};
 
+/// An aggregate grows beyond the records that it is made of: internal topics take 16 MiB, where the usual limit is 1 MiB.
+const MAX_INTERNAL_RECORD: &str = "16777216";
+
 /// Partitions of every topic of a topology, by full name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PartitionCounts {
@@ -150,14 +153,16 @@ impl PartitionCounts {
             let spec = TopicSpec::new(&*name, partitions)
                 .with("cleanup.policy", "delete")
                 .with("retention.ms", "-1")
-                .with("retention.bytes", "-1");
+                .with("retention.bytes", "-1")
+                .with("max.message.bytes", MAX_INTERNAL_RECORD);
             specs.push(spec);
         }
         for (sub, tasks) in topology.subs.iter().zip(&self.tasks) {
             for store in sub.stores.iter().map(|name| topology.store(name)).filter(|store| store.logged) {
                 let name = changelog_name(application_id, &store.name);
                 self.topics.insert(Arc::clone(&name), *tasks);
-                let mut spec = TopicSpec::compacted(&*name, *tasks);
+                let mut spec =
+                    TopicSpec::compacted(&*name, *tasks).with("max.message.bytes", MAX_INTERNAL_RECORD);
                 spec.config.extend(store.topic_config.clone());
                 specs.push(spec);
             }

@@ -405,3 +405,37 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         self.observed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serde::{I64, Utf8};
+    use crate::state::{Backend, MemoryBackend, PlainKeys};
+
+    /// A log hands out whole batches: what lies before the position asked for is in the store already, or was removed from it.
+    #[test]
+    fn restore_applies_nothing_before_its_position() {
+        let mut builder = BatchBuilder::new();
+        for n in 0..6_i64 {
+            builder.push(n * 10, Some(format!("k{n}").as_bytes()), Some(&n.to_be_bytes()), &[]);
+        }
+        let batch = builder.build(100);
+        let check = |from: i64, expect: &[&str]| {
+            let committed = MemoryBackend.open("s", 0).unwrap();
+            let keys: Arc<dyn KeyFormat<String>> = Arc::new(PlainKeys(Arc::new(Utf8)));
+            let mut store =
+                TypedStore::<String, i64>::new("s".into(), keys, Arc::new(I64), None, committed).unwrap();
+            let applied = store.restore(std::slice::from_ref(&batch), from, 106).unwrap();
+            assert_eq!(applied, expect.len() as u64, "from {from}");
+            let scan = store.scan(Bound::Unbounded, Bound::Unbounded, false).unwrap();
+            let found: Vec<String> = scan.map(|entry| entry.unwrap().0).collect();
+            assert_eq!(found, expect, "from {from}");
+            assert_eq!(store.mark().unwrap().unwrap().position, 106);
+        };
+        check(0, &["k0", "k1", "k2", "k3", "k4", "k5"]);
+        check(100, &["k0", "k1", "k2", "k3", "k4", "k5"]);
+        check(103, &["k3", "k4", "k5"]);
+        check(105, &["k5"]);
+        check(106, &[]);
+    }
+}

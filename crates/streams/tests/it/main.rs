@@ -9,6 +9,8 @@ mod page_count;
 #[cfg(test)]
 mod processors;
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod stateless;

@@ -9,9 +9,9 @@ use vigie_streams::{
     Config, Consumed, ErrorHandler, Joined, Produced, State, Store, Streams, StreamsBuilder, Topology,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn log(topics: &[(&str, u32)]) -> Arc<SimulatedLog> {
+pub(crate) fn log(topics: &[(&str, u32)]) -> Arc<SimulatedLog> {
     let log = SimulatedLog::new(Arc::new(SystemClock::new()), 1);
     for (topic, partitions) in topics {
         log.admin().create_topic(&TopicSpec::new(*topic, *partitions).with("retention.ms", "-1")).unwrap();
@@ -19,7 +19,7 @@ fn log(topics: &[(&str, u32)]) -> Arc<SimulatedLog> {
     Arc::new(log)
 }
 
-fn send(log: &SimulatedLog, topic: &str, partition: u32, records: &[(&str, &[u8])]) {
+pub(crate) fn send(log: &SimulatedLog, topic: &str, partition: u32, records: &[(&str, &[u8])]) {
     let mut producer = log.producer(ProducerConfig::default()).unwrap();
     let mut batch = BatchBuilder::new();
     for (key, value) in records {
@@ -30,11 +30,11 @@ fn send(log: &SimulatedLog, topic: &str, partition: u32, records: &[(&str, &[u8]
     producer.commit().unwrap();
 }
 
-fn end(log: &SimulatedLog, topic: &str) -> i64 {
+pub(crate) fn end(log: &SimulatedLog, topic: &str) -> i64 {
     log.admin().offsets(topic).unwrap().iter().map(|bounds| bounds.latest).sum()
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
