@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 use measure::Figure;
 use workloads::churn::Churn;
 use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
-use workloads::{log_append::LogAppend, log_read::LogRead};
+use workloads::{log_append::LogAppend, log_read::LogRead, page_count::PageCount, user_total::UserTotal};
 
 /// Measures Vigie; one line of JSON a figure.
 #[derive(Parser)]
@@ -44,10 +44,23 @@ enum Workload {
     AllPipelines(AllPipelines),
     /// Boosted trees: training, scoring, reasons, and LightGBM beside them where it is at hand.
     Churn(Churn),
+    /// The engine: a count by page and window, through a repartition topic.
+    PageCount(PageCount),
+    /// The engine: a sum for each of a million users; then its restore and its restart.
+    UserTotal(UserTotal),
 }
 
 /// What `all` runs, in this order.
-const ALL: &[&str] = &["log-append", "log-read", "demo-start", "score-latency", "all-pipelines", "churn"];
+const ALL: &[&str] = &[
+    "log-append",
+    "log-read",
+    "demo-start",
+    "score-latency",
+    "all-pipelines",
+    "churn",
+    "page-count",
+    "user-total",
+];
 
 fn run(workload: Workload) -> Result<Vec<Figure>> {
     match workload {
@@ -58,6 +71,8 @@ fn run(workload: Workload) -> Result<Vec<Figure>> {
         Workload::ScoreLatency(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::AllPipelines(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Churn(arguments) => arguments.run(),
+        Workload::PageCount(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::UserTotal(arguments) => arguments.run().map(|figure| vec![figure]),
     }
 }
 

@@ -2,5 +2,9 @@
 
 pub mod churn;
 pub mod demo;
+pub mod engine;
+pub mod generate;
 pub mod log_append;
 pub mod log_read;
+pub mod page_count;
+pub mod user_total;
