@@ -1,6 +1,6 @@
 //! `vigie-bench`: measures, and prints each figure as one line of JSON.
 //!
-//! Each workload is one file under `workloads/`: its arguments, and a `run` that gives a [`Figure`](measure::Figure). To add one, write the
+//! Each workload is one file under `workloads/`: its arguments, and a `run` that gives a [`Figure`]. To add one, write the
 //! file and add a line to [`Workload`] and to its two functions below. `vigie-bench all` runs every workload with its defaults, each in a
 //! process of its own, so that one's memory is not another's.
 //!
