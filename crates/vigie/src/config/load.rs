@@ -208,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn the_book_shows_the_defaults() {
+        let chapter = include_str!("../../../../docs/configuration.md");
+        let block = chapter.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert_eq!(load_text(block, &[]).unwrap(), Config::default());
+    }
+
+    #[test]
     fn the_environment_overrides_the_file() {
         let config = load_text(
             "[server]\nport = 1\n[sources]\nusers_url = \"http://a\"",

@@ -199,7 +199,7 @@ impl Default for ChurnConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AssignmentConfig {
-    /// A JSON file with an array of managers (`id`, `name`, `capacity`, `locations`). Empty: three example managers.
+    /// A JSON file with an array of managers (`id`, `name`, `capacity`, `locations`). Empty: five example managers.
     pub managers: Option<PathBuf>,
     /// Share of eligible customers that is held out at random, 0 to 1.
     pub holdout_rate: f64,
@@ -219,9 +219,9 @@ impl Default for AssignmentConfig {
             managers: None,
             holdout_rate: 0.2,
             assumed_effect: 0.2,
-            cost: 200.0,
+            cost: 50.0,
             min_probability: 0.3,
-            every_s: 10,
+            every_s: 5,
         }
     }
 }
@@ -250,7 +250,7 @@ impl Default for ArchiveConfig {
 pub struct SourcesConfig {
     /// Seed of every generator.
     pub seed: u64,
-    /// A CSV file whose rows are sent to `costumerchurn`. Empty: none (the demo: the 6 unlabelled customers).
+    /// A CSV file whose rows are sent to `costumerchurn`. Empty: none.
     pub csv: Option<PathBuf>,
     /// Rows a second.
     pub csv_rate: f64,
