@@ -91,18 +91,7 @@ fn run(writer: &mut ArchiveWriter, log: &dyn Log, stopping: &AtomicBool) -> Resu
 
 fn push(writer: &mut ArchiveWriter, fetched: &Fetched) -> Result<(), ArchiveError> {
     for record in fetched.batch.iter() {
-        let archived = ArchivedRecord {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: record
-                .headers
-                .iter()
-                .map(|header| (header.name.to_owned(), header.value.map(<[u8]>::to_vec)))
-                .collect(),
-        };
-        writer.push(&fetched.partition, archived)?;
+        writer.push(&fetched.partition, ArchivedRecord::from(record))?;
     }
     Ok(())
 }
