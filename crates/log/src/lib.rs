@@ -37,5 +37,6 @@ pub use topic::{
     TopicPartition, TopicSpec,
 };
 pub use traits::{
-    Admin, Fetched, Log, Member, MemberConfig, Membership, Polled, Producer, ProducerConfig, Reader, StartAt,
+    Admin, Fetched, GroupSubTopology, GroupTopology, Log, Member, MemberConfig, MemberEndpoint, Membership,
+    Polled, Producer, ProducerConfig, Reader, StandbyTask, StartAt,
 };

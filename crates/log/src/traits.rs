@@ -106,6 +106,59 @@ pub struct MemberConfig {
     pub max_poll_bytes: usize,
     /// Settings passed through to the log, by the log's own names.
     pub config: BTreeMap<String, String>,
+    /// The program's tasks, for logs whose groups assign tasks and standby copies themselves (Kafka's streams groups). Where it is
+    /// given, `topics` are its topics all the same.
+    pub topology: Option<Arc<GroupTopology>>,
+    /// Host and port where other members can ask this one for the state that it owns.
+    pub endpoint: Option<(String, u16)>,
+    /// Members of one process share it: a standby copy never lies beside its active task.
+    pub process_id: String,
+}
+
+/// A program's tasks as a group coordinator sees them (Kafka's KIP-1071).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupTopology {
+    /// Numbered from 0, in this order. Task `n` of a sub-topology is partition `n` of all its sources.
+    pub sub_topologies: Vec<GroupSubTopology>,
+}
+
+/// One sub-topology of a [`GroupTopology`]; all names are resolved topic names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupSubTopology {
+    /// Its name: Kafka Streams' number, as text.
+    pub id: String,
+    /// Topics of others that it reads.
+    pub sources: Vec<String>,
+    /// Repartition topics that it reads; 0 partitions: as many as their writer has.
+    pub repartition_sources: Vec<TopicSpec>,
+    /// Repartition topics that it writes.
+    pub repartition_sinks: Vec<String>,
+    /// Changelogs of its stores; as many partitions as it has tasks.
+    pub changelogs: Vec<TopicSpec>,
+    /// Sets of its inputs that must have the same number of partitions.
+    pub copartitioned: Vec<Vec<String>>,
+}
+
+/// A copy of a task's state that this member keeps ready without running the task.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StandbyTask {
+    /// [`GroupSubTopology::id`].
+    pub sub_topology: String,
+    /// The task's partition.
+    pub partition: PartitionId,
+}
+
+/// Where a member of the group can be asked for the state that it owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberEndpoint {
+    /// Its host and port, as it said when it joined.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Inputs of its active tasks.
+    pub active: Vec<TopicPartition>,
+    /// Inputs of its standby tasks.
+    pub standby: Vec<TopicPartition>,
 }
 
 impl MemberConfig {
@@ -118,6 +171,9 @@ impl MemberConfig {
             client_id: String::from("vigie"),
             max_poll_bytes: 4 << 20,
             config: BTreeMap::new(),
+            topology: None,
+            endpoint: None,
+            process_id: String::new(),
         }
     }
 }
@@ -143,6 +199,8 @@ pub struct Polled {
     pub lost: Vec<TopicPartition>,
     /// Partitions that this member owns from now on, each positioned at the group's committed offset.
     pub assigned: Vec<TopicPartition>,
+    /// All standby copies that this member keeps from now on; `None`: as before.
+    pub standbys: Option<Vec<StandbyTask>>,
     /// Batches in order of offset within each partition; positions advance past them.
     pub batches: Vec<Fetched>,
 }
@@ -177,6 +235,10 @@ pub trait Member: Send {
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
     /// Commits positions outside a transaction (at least once).
     fn commit(&mut self, offsets: &[(TopicPartition, Offset)]) -> Result<()>;
+    /// The members of the group that said where they can be asked, with what they own. Empty where the log does not know.
+    fn endpoints(&mut self) -> Result<Vec<MemberEndpoint>> {
+        Ok(Vec::new())
+    }
     /// Leaves the group; what it owned goes to the others at once. Dropping a member leaves too.
     fn close(self: Box<Self>) -> Result<()>;
 }
