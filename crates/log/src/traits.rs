@@ -113,6 +113,9 @@ pub struct MemberConfig {
     pub endpoint: Option<(String, u16)>,
     /// Members of one process share it: a standby copy never lies beside its active task.
     pub process_id: String,
+    /// Standby copies that the group shall keep of each task with a changelog; needs `topology`. A log whose groups take the number
+    /// from a setting of their own (Kafka's `streams.num.standby.replicas`) sets it there, or says why it cannot.
+    pub standby_replicas: u32,
 }
 
 /// A program's tasks as a group coordinator sees them (Kafka's KIP-1071).
@@ -174,6 +177,7 @@ impl MemberConfig {
             topology: None,
             endpoint: None,
             process_id: String::new(),
+            standby_replicas: 0,
         }
     }
 }
@@ -201,6 +205,8 @@ pub struct Polled {
     pub assigned: Vec<TopicPartition>,
     /// All standby copies that this member keeps from now on; `None`: as before.
     pub standbys: Option<Vec<StandbyTask>>,
+    /// A member has asked for the whole application to stop ([`Member::request_shutdown`]).
+    pub shutdown: bool,
     /// Batches in order of offset within each partition; positions advance past them.
     pub batches: Vec<Fetched>,
 }
@@ -238,6 +244,10 @@ pub trait Member: Send {
     /// The members of the group that said where they can be asked, with what they own. Empty where the log does not know.
     fn endpoints(&mut self) -> Result<Vec<MemberEndpoint>> {
         Ok(Vec::new())
+    }
+    /// Asks all members of the group to stop: their next [`poll`](Self::poll) says so. Tells whether the log passes it on.
+    fn request_shutdown(&mut self) -> Result<bool> {
+        Ok(false)
     }
     /// Leaves the group; what it owned goes to the others at once. Dropping a member leaves too.
     fn close(self: Box<Self>) -> Result<()>;

@@ -64,6 +64,8 @@ pub struct Config {
     pub(crate) replication_factor: u16,
     pub(crate) retry_backoff: Duration,
     pub(crate) client_id: Option<String>,
+    pub(crate) endpoint: Option<(String, u16)>,
+    pub(crate) standby_replicas: u32,
     pub(crate) handlers: Handlers,
     pub(crate) uncaught: UncaughtErrorPolicy,
     pub(crate) listener: Option<StateListener>,
@@ -89,6 +91,8 @@ impl Config {
             replication_factor: 1,
             retry_backoff: Duration::from_millis(50),
             client_id: None,
+            endpoint: None,
+            standby_replicas: 0,
             handlers: Handlers {
                 deserialization: ErrorHandler::log_and_fail(),
                 processing: ErrorHandler::log_and_fail(),
@@ -176,6 +180,20 @@ impl Config {
     /// application, and then to be kept from start to start: a successor aborts what its predecessor left open.
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
+        self
+    }
+
+    /// Host and port where other processes of the application can ask this one for the state that it owns;
+    /// [`Streams::endpoints`](super::Streams::endpoints). The engine itself listens nowhere.
+    pub fn endpoint(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.endpoint = Some((host.into(), port));
+        self
+    }
+
+    /// Copies of each task's state that other processes of the application keep ready, so that they can take the task over without a
+    /// restore. Default: 0. With Apache Kafka the group's own setting `streams.num.standby.replicas` has the last word.
+    pub fn standby_replicas(mut self, copies: u32) -> Self {
+        self.standby_replicas = copies;
         self
     }
 

@@ -1,6 +1,7 @@
 //! What runs a topology over a log: threads that own tasks, commits, restores, and what can be asked of them.
 
 mod config;
+mod group;
 mod handlers;
 mod instance;
 mod metrics;

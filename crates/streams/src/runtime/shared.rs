@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vigie_log::Admin;
+use vigie_log::{Admin, GroupTopology};
 
 use super::config::Config;
 use super::output::TopicDirectory;
@@ -19,6 +19,10 @@ pub(crate) struct Shared {
     pub application_id: Arc<str>,
     pub admin: Box<dyn Admin>,
     pub counts: PartitionCounts,
+    /// What the group's coordinator is told.
+    pub group_topology: Arc<GroupTopology>,
+    /// The same for all threads of this process.
+    pub process_id: String,
     pub memory: MemoryBackend,
     /// What survives the process, if there is a state directory.
     pub disk: Option<Box<dyn Backend>>,
@@ -56,7 +60,12 @@ impl Shared {
             None => None,
         };
         let directory = Directory { admin: config.log.admin(), known: Mutex::new(counts.topics.clone()) };
+        let group_topology = super::group::group_topology(&topology.inner, id, config.replication_factor);
+        // Processes that run one application at the same time need client ids of their own, for their transactions already.
+        let process_id = config.client_id.clone().unwrap_or_else(|| id.clone());
         Ok(Self {
+            group_topology: Arc::new(group_topology),
+            process_id,
             application_id: id.as_str().into(),
             topology,
             admin,

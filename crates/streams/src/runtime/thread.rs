@@ -209,6 +209,10 @@ impl StreamThread {
             member.start = config.start;
             member.client_id.clone_from(&self.name);
             member.max_poll_bytes = config.max_poll_bytes;
+            member.topology = Some(Arc::clone(&self.shared.group_topology));
+            member.endpoint.clone_from(&config.endpoint);
+            member.process_id.clone_from(&self.shared.process_id);
+            member.standby_replicas = config.standby_replicas;
             self.member = Some(config.log.member(member).map_err(log("joining the group"))?);
         }
         Ok(())

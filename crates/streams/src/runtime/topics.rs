@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vigie_log::{Admin, LogError, TopicSpec};
 
 use crate::error::{StreamsError, TopologyError};
-use crate::topology::{Checked, NodeId, NodeKind, TopicName};
+use crate::topology::{Checked, NodeId, NodeKind, StoreDef, TopicName};
 
 /// An aggregate grows beyond the records that it is made of: internal topics take 16 MiB, where the usual limit is 1 MiB.
 const MAX_INTERNAL_RECORD: &str = "16777216";
@@ -149,22 +149,13 @@ impl PartitionCounts {
         for def in &topology.repartitions {
             let name = TopicName::Internal(Arc::clone(&def.name)).resolve(application_id);
             let partitions = self.topics.get(&name).copied().unwrap_or(1);
-            // The engine itself deletes what all have read: neither time nor size may.
-            let spec = TopicSpec::new(&*name, partitions)
-                .with("cleanup.policy", "delete")
-                .with("retention.ms", "-1")
-                .with("retention.bytes", "-1")
-                .with("max.message.bytes", MAX_INTERNAL_RECORD);
-            specs.push(spec);
+            specs.push(repartition_spec(&name, partitions));
         }
         for (sub, tasks) in topology.subs.iter().zip(&self.tasks) {
             for store in sub.stores.iter().map(|name| topology.store(name)).filter(|store| store.logged) {
                 let name = changelog_name(application_id, &store.name);
                 self.topics.insert(Arc::clone(&name), *tasks);
-                let mut spec =
-                    TopicSpec::compacted(&*name, *tasks).with("max.message.bytes", MAX_INTERNAL_RECORD);
-                spec.config.extend(store.topic_config.clone());
-                specs.push(spec);
+                specs.push(changelog_spec(application_id, store, *tasks));
             }
         }
         for mut spec in specs {
@@ -192,6 +183,23 @@ impl PartitionCounts {
         }
         Ok(())
     }
+}
+
+/// How a repartition topic is made. The engine itself deletes what all have read: neither time nor size may.
+pub(crate) fn repartition_spec(name: &str, partitions: u32) -> TopicSpec {
+    TopicSpec::new(name, partitions)
+        .with("cleanup.policy", "delete")
+        .with("retention.ms", "-1")
+        .with("retention.bytes", "-1")
+        .with("max.message.bytes", MAX_INTERNAL_RECORD)
+}
+
+/// How a changelog is made.
+pub(crate) fn changelog_spec(application_id: &str, store: &StoreDef, partitions: u32) -> TopicSpec {
+    let name = changelog_name(application_id, &store.name);
+    let mut spec = TopicSpec::compacted(&*name, partitions).with("max.message.bytes", MAX_INTERNAL_RECORD);
+    spec.config.extend(store.topic_config.clone());
+    spec
 }
 
 pub(crate) fn changelog_name(application_id: &str, store: &str) -> Arc<str> {
