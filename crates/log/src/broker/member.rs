@@ -8,7 +8,10 @@ use super::Shared;
 use super::fetch::Cursor;
 use super::producer::Transaction;
 use super::state::State;
-use crate::{LogError, Member, MemberConfig, Membership, Offset, Polled, Result, StartAt, TopicPartition};
+use crate::{
+    LogError, Member, MemberConfig, MemberEndpoint, Membership, Offset, Polled, Result, StartAt,
+    TopicPartition,
+};
 
 /// A stuck thread loses its partitions after this long without a poll, unless `session.timeout.ms` says otherwise.
 const SESSION: Duration = Duration::from_secs(60);
@@ -56,7 +59,7 @@ impl BrokerMember {
             topics.push(Arc::clone(&state.topic(topic)?.name));
         }
         let now = shared.clock.monotonic();
-        let membership = state.groups.join(&config.group, &config.client_id, &topics, session, now);
+        let membership = state.groups.join(&config, &topics, session, now);
         state.layout += 1;
         shared.wake(&mut state);
         drop(state);
@@ -90,7 +93,8 @@ impl BrokerMember {
                 Err(LogError::UnknownTopic { .. }) => self.settled = None,
                 Err(error) => return Err(error),
             }
-            let news = !polled.revoked.is_empty() || !polled.lost.is_empty() || !polled.assigned.is_empty();
+            let moved = !polled.revoked.is_empty() || !polled.lost.is_empty() || !polled.assigned.is_empty();
+            let news = moved || polled.standbys.is_some() || polled.shutdown;
             if news || !polled.batches.is_empty() {
                 return Ok(polled);
             }
@@ -128,13 +132,8 @@ impl BrokerMember {
         if state.groups.generation(&self.membership).is_none() {
             // The session ended: everything is lost, and this is a new member from here on.
             polled.lost = std::mem::take(&mut self.owned).into_keys().collect();
-            self.membership = state.groups.join(
-                &self.config.group,
-                &self.config.client_id,
-                &self.topics,
-                self.session,
-                now,
-            );
+            self.membership = state.groups.join(&self.config, &self.topics, self.session, now);
+            polled.standbys = Some(Vec::new());
             state.groups.set_polling(&self.config.group, &self.membership.member, true, now);
             state.layout += 1;
             self.shared.wake(state);
@@ -168,6 +167,8 @@ impl BrokerMember {
             }
         }
         polled.revoked = changes.revoked;
+        polled.standbys = changes.standbys.or(polled.standbys.take());
+        polled.shutdown = changes.shutdown;
         polled.assigned.extend(changes.assigned);
         for at in &polled.assigned {
             let (slot, partition) = state.partition(at)?;
@@ -266,6 +267,22 @@ impl Member for BrokerMember {
         }
         let offsets = vec![(self.membership.clone(), offsets.to_vec())];
         self.shared.commit(Transaction { offsets, ..Transaction::default() }).map(|_| ())
+    }
+
+    fn endpoints(&mut self) -> Result<Vec<MemberEndpoint>> {
+        let state = self.shared.lock();
+        self.shared.check_open(&state)?;
+        Ok(state.groups.endpoints(&self.config.group))
+    }
+
+    fn request_shutdown(&mut self) -> Result<bool> {
+        let mut state = self.shared.lock();
+        self.shared.check_open(&state)?;
+        if state.groups.request_shutdown(&self.membership) {
+            state.layout += 1;
+            self.shared.wake(&mut state);
+        }
+        Ok(true)
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Inner, SimulatedLog, unreachable};
 use crate::{
-    Admin, BatchBuilder, Fetched, GroupDescription, Log, LogError, Member, Membership, Offset,
-    PartitionOffsets, Polled, Producer, Reader, Result, Timestamp, TopicDescription, TopicPartition,
+    Admin, BatchBuilder, Fetched, GroupDescription, Log, LogError, Member, MemberEndpoint, Membership,
+    Offset, PartitionOffsets, Polled, Producer, Reader, Result, Timestamp, TopicDescription, TopicPartition,
     TopicSpec,
 };
 
@@ -217,6 +217,16 @@ impl Member for FaultyMember {
             return Err(unreachable("the connection broke before the answer to the commit arrived"));
         }
         Ok(())
+    }
+
+    fn endpoints(&mut self) -> Result<Vec<MemberEndpoint>> {
+        self.inner.travel()?;
+        self.alive()?.endpoints()
+    }
+
+    fn request_shutdown(&mut self) -> Result<bool> {
+        self.inner.travel()?;
+        self.alive()?.request_shutdown()
     }
 
     fn close(mut self: Box<Self>) -> Result<()> {

@@ -9,14 +9,21 @@
 //! ```
 //! Invariants:
 //! - a partition has at most one owner; what is being revoked stays owned until its member's next poll, or until its session ends;
-//! - partition `n` of all topics with the same subscribers goes to the same member (range assignment);
+//! - partition `n` of all topics with the same subscribers goes to the same member (range assignment); members that brought the same
+//!   topology get whole tasks instead, each where it was before or where its standby copy is, as far as the shares stay even;
+//! - a standby copy never lies in the process that owns its task, nor two copies of a task in one process;
 //! - a member learns of a new generation only by its own poll, so that it can commit what it has done before.
+
+mod assign;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{GroupDescription, LogError, Membership, Offset, Result, TopicPartition};
+use crate::{
+    GroupDescription, GroupTopology, LogError, MemberConfig, MemberEndpoint, Membership, Offset, Result,
+    StandbyTask, TopicPartition,
+};
 
 /// How many partitions a topic has now; 0 when there is no such topic.
 pub type PartitionCounts<'a> = &'a dyn Fn(&str) -> u32;
@@ -30,12 +37,20 @@ pub struct Changes {
     pub lost: Vec<TopicPartition>,
     /// Owned from now on.
     pub assigned: Vec<TopicPartition>,
+    /// All standby copies from now on, if they changed.
+    pub standbys: Option<Vec<StandbyTask>>,
+    /// Somebody asked for the whole application to stop.
+    pub shutdown: bool,
 }
 
 impl Changes {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.revoked.is_empty() && self.lost.is_empty() && self.assigned.is_empty()
+        self.revoked.is_empty()
+            && self.lost.is_empty()
+            && self.assigned.is_empty()
+            && self.standbys.is_none()
+            && !self.shutdown
     }
 }
 
@@ -56,6 +71,8 @@ struct Group {
     committed: BTreeMap<TopicPartition, Offset>,
     /// The partition counts for which the targets were computed.
     counts: BTreeMap<Arc<str>, u32>,
+    /// Somebody asked for all members to stop; ends with the last of them.
+    shutdown: bool,
 }
 
 #[derive(Debug)]
@@ -70,22 +87,57 @@ struct Joined {
     last_seen: Duration,
     /// A member inside `poll` is alive, however long it waits there.
     polling: bool,
+    topology: Option<Arc<GroupTopology>>,
+    process: Arc<str>,
+    endpoint: Option<(String, u16)>,
+    replicas: u32,
+    /// As the member knows them.
+    standbys: BTreeSet<StandbyTask>,
+    standby_target: BTreeSet<StandbyTask>,
+    told_of_shutdown: bool,
+}
+
+impl Joined {
+    /// What it shall keep now: also the copy of a task that it is about to own, so that it takes over from it.
+    fn standbys_now(&self) -> BTreeSet<StandbyTask> {
+        let coming = |task: &&StandbyTask| {
+            let mut inputs = assign::inputs_of(self.topology.as_deref(), task);
+            inputs.any(|input| self.target.contains(&input) && !self.owned.contains(&input))
+        };
+        let kept = self.standbys.iter().filter(coming).cloned();
+        self.standby_target.iter().cloned().chain(kept).collect()
+    }
+
+    fn place(&self) -> assign::Place<'_> {
+        assign::Place {
+            process: &self.process,
+            replicas: self.replicas,
+            meant: &self.target,
+            owned: &self.owned,
+            standbys: &self.standbys,
+        }
+    }
+
+    fn is_settled(&self, group: &Group) -> bool {
+        self.owned == self.target
+            && self.standbys == self.standby_target
+            && self.told_of_shutdown == group.shutdown
+    }
 }
 
 impl Groups {
     /// A member joins; it owns nothing until it polls.
     pub fn join(
         &mut self,
-        group: &str,
-        client_id: &str,
+        config: &MemberConfig,
         topics: &[Arc<str>],
         session: Duration,
         now: Duration,
     ) -> Membership {
         self.joined += 1;
         // Numbered, so that members sort in the order in which they joined.
-        let member: Arc<str> = format!("{client_id}-{:08}", self.joined).into();
-        let (group_name, group) = self.entry(group);
+        let member: Arc<str> = format!("{}-{:08}", config.client_id, self.joined).into();
+        let (group_name, group) = self.entry(&config.group);
         let joined = Joined {
             topics: topics.iter().cloned().collect(),
             generation: 0,
@@ -95,6 +147,17 @@ impl Groups {
             session,
             last_seen: now,
             polling: false,
+            topology: config.topology.clone(),
+            // Without a name of its own, each member counts as a process.
+            process: match config.process_id.as_str() {
+                "" => Arc::clone(&member),
+                process => process.into(),
+            },
+            endpoint: config.endpoint.clone(),
+            replicas: config.standby_replicas,
+            standbys: BTreeSet::new(),
+            standby_target: BTreeSet::new(),
+            told_of_shutdown: false,
         };
         group.members.insert(Arc::clone(&member), joined);
         group.counts.clear();
@@ -158,7 +221,7 @@ impl Groups {
             return None;
         }
         group.retarget(counts);
-        let generation = group.generation;
+        let (generation, shutdown) = (group.generation, group.shutdown);
         let taken: BTreeSet<TopicPartition> = group
             .members
             .iter()
@@ -182,6 +245,13 @@ impl Groups {
             joined.owned.extend(changes.assigned.iter().cloned());
         }
         joined.generation = generation;
+        let standbys = joined.standbys_now();
+        if standbys != joined.standbys {
+            changes.standbys = Some(standbys.iter().cloned().collect());
+            joined.standbys = standbys;
+        }
+        changes.shutdown = shutdown;
+        joined.told_of_shutdown = shutdown;
         changes.revoked = revoked.iter().cloned().collect();
         joined.revoking = revoked;
         Some(changes)
@@ -203,10 +273,31 @@ impl Groups {
 
     /// Whether the member owns exactly what is meant for it, so that only a change elsewhere can bring it news.
     pub fn is_settled(&self, membership: &Membership) -> bool {
-        self.groups
-            .get(&membership.group)
-            .and_then(|group| group.members.get(&membership.member))
-            .is_some_and(|joined| joined.owned == joined.target)
+        let Some(group) = self.groups.get(&membership.group) else { return false };
+        group.members.get(&membership.member).is_some_and(|joined| joined.is_settled(group))
+    }
+
+    /// Asks all members of the group to stop. Tells whether that is news.
+    pub fn request_shutdown(&mut self, membership: &Membership) -> bool {
+        let Some(group) = self.groups.get_mut(&membership.group) else { return false };
+        group.members.contains_key(&membership.member) && !std::mem::replace(&mut group.shutdown, true)
+    }
+
+    /// The members of a group that said where they can be asked, with the inputs of their tasks.
+    pub fn endpoints(&self, group: &str) -> Vec<MemberEndpoint> {
+        let members = self.groups.get(group).into_iter().flat_map(|group| group.members.values());
+        let told = members.filter_map(|joined| {
+            let (host, port) = joined.endpoint.clone()?;
+            let standby = joined.standbys.iter();
+            let standby = standby.flat_map(|task| assign::inputs_of(joined.topology.as_deref(), task));
+            Some(MemberEndpoint {
+                host,
+                port,
+                active: joined.owned.iter().cloned().collect(),
+                standby: standby.collect(),
+            })
+        });
+        told.collect()
     }
 
     /// The member's generation now.
@@ -307,6 +398,15 @@ impl Group {
     fn changed(&mut self) {
         self.generation += 1;
         self.counts.clear();
+        self.shutdown &= !self.members.is_empty();
+    }
+
+    /// The topology of all members, if they have the same.
+    fn topology(&self) -> Option<Arc<GroupTopology>> {
+        let mut members = self.members.values();
+        let first = members.next()?.topology.clone()?;
+        let same = |other: &Arc<GroupTopology>| Arc::ptr_eq(other, &first) || **other == *first;
+        members.all(|joined| joined.topology.as_ref().is_some_and(same)).then_some(first)
     }
 
     /// Computes the targets again when members, subscriptions or partition counts have changed.
@@ -320,10 +420,16 @@ impl Group {
         if !self.counts.is_empty() {
             self.generation += 1;
         }
+        let topology = self.topology();
+        let tasks = topology.as_deref().map(|topology| assign::Tasks::of(topology, &counts));
+        let members: Vec<assign::Place> = self.members.values().map(Joined::place).collect();
+        let assigned = tasks.as_ref().map(|tasks| tasks.assign(&members));
+        drop(members);
+        let of_tasks = |topic: &str| tasks.as_ref().is_some_and(|tasks| tasks.reads(topic));
         // Topics with the same subscribers are shared out as one, as wide as the widest: that keeps partition n of all of
         // them together even when their partition counts differ.
         let mut classes: BTreeMap<Vec<Arc<str>>, TopicCounts> = BTreeMap::new();
-        for (topic, count) in &counts {
+        for (topic, count) in counts.iter().filter(|(topic, _)| !of_tasks(topic)) {
             let subscribers = self
                 .members
                 .iter()
@@ -334,10 +440,11 @@ impl Group {
         }
         for joined in self.members.values_mut() {
             joined.target.clear();
+            joined.standby_target.clear();
         }
         for (subscribers, topics) in &classes {
             let width = topics.iter().map(|(_, count)| *count).max().unwrap_or(0);
-            for (member, range) in subscribers.iter().zip(ranges(width, subscribers.len())) {
+            for (member, range) in subscribers.iter().zip(assign::ranges(width, subscribers.len())) {
                 let Some(joined) = self.members.get_mut(member) else { continue };
                 for (topic, count) in topics {
                     let end = range.end.min(*count);
@@ -347,159 +454,13 @@ impl Group {
                 }
             }
         }
+        for (joined, share) in self.members.values_mut().zip(assigned.into_iter().flatten()) {
+            joined.target.extend(share.active);
+            joined.standby_target = share.standby;
+        }
         self.counts = counts;
     }
 }
 
-/// Shares `0..width` out among `members`: contiguous, the first ones get one more where it does not divide evenly.
-fn ranges(width: u32, members: usize) -> impl Iterator<Item = std::ops::Range<u32>> {
-    let members = u32::try_from(members.max(1)).unwrap_or(u32::MAX);
-    let (each, more) = (width / members, width % members);
-    let mut start = 0;
-    (0..members).map(move |i| {
-        let end = start + each + u32::from(i < more);
-        let range = start..end;
-        start = end;
-        range
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SESSION: Duration = Duration::from_secs(10);
-
-    fn names(partitions: &[TopicPartition]) -> String {
-        partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    struct Fixture {
-        groups: Groups,
-        members: Vec<Membership>,
-        now: Duration,
-        counts: BTreeMap<&'static str, u32>,
-    }
-
-    impl Fixture {
-        fn new(counts: &[(&'static str, u32)]) -> Self {
-            Self {
-                groups: Groups::default(),
-                members: Vec::new(),
-                now: Duration::ZERO,
-                counts: counts.iter().copied().collect(),
-            }
-        }
-
-        fn join(&mut self) {
-            let topics: Vec<Arc<str>> = self.counts.keys().map(|topic| Arc::from(*topic)).collect();
-            self.members.push(self.groups.join("g", "m", &topics, SESSION, self.now));
-        }
-
-        fn poll(&mut self, member: usize) -> Option<String> {
-            self.groups.expire("g", self.now);
-            self.groups.set_polling("g", &self.members[member].member.clone(), false, self.now);
-            self.groups.give_up_revoked(&self.members[member]);
-            let counts = self.counts.clone();
-            let count_of = move |topic: &str| counts.get(topic).copied().unwrap_or(0);
-            let changes = self.groups.poll(&self.members[member], &count_of, true)?;
-            self.members[member].generation = self.groups.generation(&self.members[member]).unwrap();
-            Some(format!(
-                "-[{}] ![{}] +[{}]",
-                names(&changes.revoked),
-                names(&changes.lost),
-                names(&changes.assigned)
-            ))
-        }
-
-        fn check(&self, member: usize, partition: u32) -> bool {
-            self.groups.check(&self.members[member], &[(TopicPartition::new("a", partition), 1)]).is_ok()
-        }
-    }
-
-    #[test]
-    fn ranges_cover_everything_once() {
-        for width in 0..20 {
-            for members in 1..8 {
-                let all: Vec<u32> = ranges(width, members).flatten().collect();
-                assert_eq!(all, (0..width).collect::<Vec<_>>(), "{width} among {members}");
-            }
-        }
-    }
-
-    #[test]
-    fn revoked_partitions_move_only_after_the_next_poll() {
-        let mut f = Fixture::new(&[("a", 2)]);
-        f.join();
-        assert_eq!(f.poll(0).unwrap(), "-[] ![] +[a-0 a-1]");
-        f.join();
-        assert_eq!(f.poll(1).unwrap(), "-[] ![] +[]", "a-1 is still the first member's");
-        assert!(f.check(0, 1), "a member that has not polled keeps its generation");
-        assert_eq!(f.poll(0).unwrap(), "-[a-1] ![] +[]");
-        assert!(f.check(0, 1), "it can still commit what it must give up");
-        assert_eq!(f.poll(1).unwrap(), "-[] ![] +[]");
-        assert_eq!(f.poll(0).unwrap(), "-[] ![] +[]");
-        assert!(!f.check(0, 1));
-        assert_eq!(f.poll(1).unwrap(), "-[] ![] +[a-1]");
-        assert!(f.check(1, 1) && f.check(0, 0));
-    }
-
-    #[test]
-    fn a_silent_member_loses_everything() {
-        let mut f = Fixture::new(&[("a", 2)]);
-        f.join();
-        f.join();
-        f.poll(0);
-        f.poll(1);
-        let old = f.members[0].clone();
-        f.now += SESSION + Duration::from_millis(1);
-        f.groups.set_polling("g", &f.members[1].member.clone(), true, f.now);
-        assert_eq!(f.poll(1).unwrap(), "-[] ![] +[a-0]");
-        assert!(f.poll(0).is_none());
-        assert!(f.groups.check(&old, &[]).is_err());
-    }
-
-    #[test]
-    fn an_old_generation_is_refused() {
-        let mut f = Fixture::new(&[("a", 2)]);
-        f.join();
-        f.poll(0);
-        let old = f.members[0].clone();
-        f.join();
-        f.poll(0);
-        assert!(matches!(f.groups.check(&old, &[]), Err(LogError::NotOwner { .. })));
-        assert!(f.check(0, 0));
-    }
-
-    #[test]
-    fn partition_n_of_every_topic_stays_together() {
-        let mut f = Fixture::new(&[("a", 4), ("b", 2), ("c", 4)]);
-        f.join();
-        f.join();
-        assert_eq!(f.poll(0).unwrap(), "-[] ![] +[a-0 a-1 b-0 b-1 c-0 c-1]");
-        assert_eq!(f.poll(1).unwrap(), "-[] ![] +[a-2 a-3 c-2 c-3]");
-    }
-
-    #[test]
-    fn new_partitions_are_shared_out_and_deleted_topics_are_lost() {
-        let mut f = Fixture::new(&[("a", 1)]);
-        f.join();
-        f.poll(0);
-        f.counts.insert("a", 3);
-        assert_eq!(f.poll(0).unwrap(), "-[] ![] +[a-1 a-2]");
-        f.counts.remove("a");
-        assert_eq!(f.poll(0).unwrap(), "-[] ![a-0 a-1 a-2] +[]");
-    }
-
-    #[test]
-    fn leaving_frees_at_once() {
-        let mut f = Fixture::new(&[("a", 2)]);
-        f.join();
-        f.join();
-        f.poll(0);
-        f.poll(1);
-        let gone = f.members[0].clone();
-        f.groups.leave("g", &gone.member);
-        assert_eq!(f.poll(1).unwrap(), "-[] ![] +[a-0]");
-    }
-}
+mod tests;
