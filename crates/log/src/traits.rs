@@ -231,6 +231,11 @@ pub trait Member: Send {
     fn membership(&self) -> Membership;
     /// What this member owns, sorted.
     fn assignment(&self) -> Vec<TopicPartition>;
+    /// The next offset that `poll` hands out of a partition, past offsets that hold no records (ends of transactions, aborted ones);
+    /// `None` where the log does not know. A task with several inputs waits for one that has not reached its end.
+    fn position(&self, _partition: &TopicPartition) -> Option<Offset> {
+        None
+    }
     /// The group's committed positions.
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Offset>>>;
     /// The next `poll` reads this partition from `offset`.

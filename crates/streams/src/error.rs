@@ -164,9 +164,22 @@ pub enum StreamsError {
         /// Its last words.
         message: String,
     },
-    /// A store by that name is not there, or not yet.
-    #[error("there is no state store `{0}` here (now); list the topology's stores with `Topology::describe`")]
+    /// The topology has no store by that name.
+    #[error("the topology has no state store `{0}`; list its stores with `Topology::describe`")]
     NoSuchStore(String),
+    /// No partition of the store is here now, nor a standby copy that is fresh enough.
+    #[error(
+        "no partition of state store `{store}` is here now: its tasks are being moved or restored, or run in other processes (see `Streams::endpoints`); ask again later, ask there, or allow staleness"
+    )]
+    StoreMigrated {
+        /// The store.
+        store: String,
+    },
+    /// A member of the group asked for the whole application to stop.
+    #[error(
+        "a process of this application asked all of them to stop; look into its messages for the error that made it do so"
+    )]
+    ShutdownRequested,
     /// A store was asked for by other types than it was made with.
     #[error("state store `{store}` does not hold `{asked}`; ask with the types it was made with")]
     WrongStoreType {
@@ -220,6 +233,16 @@ pub enum StateError {
         /// What the serde said.
         #[source]
         source: SerdeError,
+    },
+    /// The key's partition is not here now.
+    #[error(
+        "partition {partition} of state store `{store}` is not here now: ask the process that owns it (`Streams::endpoints`), or again later"
+    )]
+    Migrated {
+        /// The store.
+        store: String,
+        /// The partition that the default partitioner gives the key.
+        partition: vigie_log::PartitionId,
     },
     /// The folder is used by another process.
     #[error(

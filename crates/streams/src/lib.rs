@@ -29,10 +29,12 @@ pub use processor::{
 pub use record::{Headers, OwnedHeader, Record, RecordMetadata, Window, Windowed};
 pub use runtime::{
     Config, ErrorHandler, ErrorResponse, FailedRecord, MetricsSnapshot, PartitionLag, ProcessingGuarantee,
-    RestoreProgress, State, Streams, TaskSnapshot, UncaughtErrorPolicy,
+    RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State, Streams, TaskSnapshot,
+    UncaughtErrorPolicy,
 };
 pub use state::{
-    KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, WindowKey, WindowStore,
+    KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, WindowKey,
+    WindowStore,
 };
 pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,

@@ -232,6 +232,10 @@ impl Member for BrokerMember {
         self.owned.keys().cloned().collect()
     }
 
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.owned.get(partition).map(|owned| owned.cursor.position)
+    }
+
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Offset>>> {
         let state = self.shared.lock();
         self.shared.check_open(&state)?;

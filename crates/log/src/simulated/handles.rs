@@ -187,6 +187,10 @@ impl Member for FaultyMember {
         self.body().assignment()
     }
 
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.body().position(partition)
+    }
+
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Offset>>> {
         self.inner.travel()?;
         self.body().committed(partitions)

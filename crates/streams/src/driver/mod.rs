@@ -13,7 +13,9 @@ use crate::record::{Headers, Record};
 use crate::runtime::output::TopicDirectory;
 use crate::runtime::{ErrorHandler, Instance};
 use crate::serde::{Serde, SerdeRef};
-use crate::state::{AnyStore, MemoryBackend, ReadOnlyStore, ReadOnlyWindowStore, StoreBatch, StoreRegistry};
+use crate::state::{
+    AnyStore, MemoryBackend, ReadOnlyStore, ReadOnlyWindowStore, Staleness, StoreBatch, StoreRegistry,
+};
 use crate::topology::{TaskId, Topology};
 
 /// How the driver runs.
@@ -128,7 +130,8 @@ impl TopologyTestDriver {
             )?;
             for (store, name) in task.state.stores.iter().zip(&sub.stores) {
                 let types = Arc::clone(&checked.store(name).types);
-                stores.add(name, types, 0, 1, store.reader());
+                stores.know(name, types, 1);
+                stores.add(name, 0, store.reader(), None);
             }
             for (topic, source) in &task.inputs {
                 readers.entry(Arc::clone(topic)).or_default().push((number, *source));
@@ -205,7 +208,7 @@ impl TopologyTestDriver {
 
     /// A key-value store.
     pub fn store<K: 'static, V: 'static>(&self, name: &str) -> Result<ReadOnlyStore<K, V>, StreamsError> {
-        self.stores.key_value(name)
+        self.stores.key_value(name, Staleness::Active)
     }
 
     /// A window store.
@@ -213,7 +216,7 @@ impl TopologyTestDriver {
         &self,
         name: &str,
     ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
-        self.stores.window(name)
+        self.stores.window(name, Staleness::Active)
     }
 
     /// Records skipped for a null key or value, and records that came too late, over all tasks.

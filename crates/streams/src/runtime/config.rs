@@ -9,6 +9,7 @@ use vigie_log::{Clock, Log, StartAt, SystemClock};
 
 use super::handlers::ErrorHandler;
 use super::instance::Handlers;
+use super::restore::RestoreEvent;
 use super::streams::State;
 
 /// What a crash may do to results.
@@ -36,6 +37,8 @@ pub enum UncaughtErrorPolicy {
     },
     /// All threads of this program stop.
     StopClient,
+    /// All threads of all processes of this application stop: the group is asked to pass it on.
+    StopApplication,
 }
 
 impl Default for UncaughtErrorPolicy {
@@ -44,6 +47,7 @@ impl Default for UncaughtErrorPolicy {
     }
 }
 
+pub(crate) type RestoreListener = Arc<dyn Fn(&RestoreEvent) + Send + Sync>;
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
 
 /// The settings of a program, with Kafka Streams' defaults unless said otherwise.
@@ -57,7 +61,9 @@ pub struct Config {
     pub(crate) commit_interval: Duration,
     pub(crate) guarantee: ProcessingGuarantee,
     pub(crate) start: StartAt,
-    pub(crate) max_task_idle: Duration,
+    /// `None`: nothing is waited for.
+    pub(crate) max_task_idle: Option<Duration>,
+    pub(crate) idle_source_timeout: Option<Duration>,
     pub(crate) max_poll_bytes: usize,
     pub(crate) cache_entries: usize,
     pub(crate) state_cache_bytes: u64,
@@ -69,6 +75,7 @@ pub struct Config {
     pub(crate) handlers: Handlers,
     pub(crate) uncaught: UncaughtErrorPolicy,
     pub(crate) listener: Option<StateListener>,
+    pub(crate) restore_listener: Option<RestoreListener>,
 }
 
 impl Config {
@@ -84,7 +91,8 @@ impl Config {
             commit_interval: Duration::from_millis(100),
             guarantee: ProcessingGuarantee::ExactlyOnce,
             start: StartAt::Earliest,
-            max_task_idle: Duration::from_millis(500),
+            max_task_idle: Some(Duration::ZERO),
+            idle_source_timeout: None,
             max_poll_bytes: 4 << 20,
             cache_entries: 1 << 20,
             state_cache_bytes: 16 << 20,
@@ -100,6 +108,7 @@ impl Config {
             },
             uncaught: UncaughtErrorPolicy::default(),
             listener: None,
+            restore_listener: None,
         }
     }
 
@@ -139,9 +148,25 @@ impl Config {
         self
     }
 
-    /// How long a task with several inputs waits for one that is known to have more records, so as to process in order of time.
+    /// How long a task with several inputs waits for one that has no more records for now, so as to process in order of time. Whatever it
+    /// is, an input that is known to have more is waited for (Kafka's KIP-695). Default: 0, as in Kafka Streams.
     pub fn max_task_idle(mut self, idle: Duration) -> Self {
-        self.max_task_idle = idle;
+        self.max_task_idle = Some(idle);
+        self
+    }
+
+    /// A task with several inputs processes what it has, in whatever order it arrives: not even records that are known to be there
+    /// are waited for. Kafka Streams' `max.task.idle.ms = -1`.
+    pub fn without_task_idle(mut self) -> Self {
+        self.max_task_idle = None;
+        self
+    }
+
+    /// When no input of a task has had a record for this long, its stream time goes on with the clock, and with it its punctuations on stream
+    /// time. Records that are older than that when they come at last count as late. Default: stream time stands still without records, so that a
+    /// replay gives the same results.
+    pub fn idle_source_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_source_timeout = Some(timeout);
         self
     }
 
@@ -224,6 +249,12 @@ impl Config {
     /// Is told of each change of state: old, new. Called from the engine's threads: keep it short.
     pub fn state_listener(mut self, listener: impl Fn(State, State) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Is told of the course of each store's restore. Called from the engine's threads: keep it short.
+    pub fn restore_listener(mut self, listener: impl Fn(&RestoreEvent) + Send + Sync + 'static) -> Self {
+        self.restore_listener = Some(Arc::new(listener));
         self
     }
 }

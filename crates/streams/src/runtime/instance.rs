@@ -243,6 +243,12 @@ impl Instance {
         }
     }
 
+    /// Stream time goes on without a record; tells whether somebody was told.
+    pub(crate) fn advance_stream_time(&mut self, time: Timestamp) -> Result<bool, StreamsError> {
+        self.state.stream_time = self.state.stream_time.max(time);
+        Ok(self.punctuate(PunctuationType::StreamTime, time)? > 0)
+    }
+
     /// Runs the punctuations that are due; returns how many.
     pub(crate) fn punctuate(&mut self, kind: PunctuationType, now: Timestamp) -> Result<u32, StreamsError> {
         let mut ran = 0;

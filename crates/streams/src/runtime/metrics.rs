@@ -35,6 +35,24 @@ pub struct MetricsSnapshot {
     pub stores: BTreeMap<String, u64>,
     /// Threads alive.
     pub threads: usize,
+    /// The standby copies kept here, by id of their task.
+    #[serde(default)]
+    pub standbys: Vec<StandbySnapshot>,
+}
+
+/// One standby copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbySnapshot {
+    /// `<sub-topology>_<partition>`.
+    pub id: String,
+    /// The sub-topology.
+    pub sub_topology: u32,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The thread that keeps it.
+    pub thread: String,
+    /// How far the copy of each store is in its changelog.
+    pub changelogs: Vec<PartitionLag>,
 }
 
 /// One task.
@@ -92,6 +110,7 @@ pub(crate) struct ThreadTotals {
     pub aborts: u64,
     pub rebalances: u64,
     pub tasks: Vec<TaskSnapshot>,
+    pub standbys: Vec<StandbySnapshot>,
 }
 
 impl Counts {

@@ -3,14 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use vigie_log::{Admin, GroupTopology};
+use vigie_log::{Admin, GroupTopology, MemberEndpoint};
 
 use super::config::Config;
 use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
 use crate::error::StreamsError;
-use crate::state::{Backend, MemoryBackend, PersistentBackend, StoreRegistry};
+use crate::state::{AnyStore, Backend, Freshness, KeptMemory, PersistentBackend, StoreRegistry};
 use crate::topology::{TaskId, Topology};
 
 pub(crate) struct Shared {
@@ -23,17 +24,31 @@ pub(crate) struct Shared {
     pub group_topology: Arc<GroupTopology>,
     /// The same for all threads of this process.
     pub process_id: String,
-    pub memory: MemoryBackend,
+    /// State in memory, kept while tasks move between the threads of this process.
+    pub memory: KeptMemory,
     /// What survives the process, if there is a state directory.
     pub disk: Option<Box<dyn Backend>>,
     pub registry: Arc<StoreRegistry>,
     pub directory: Arc<Directory>,
     pub stop: AtomicBool,
+    /// No records are processed for now.
+    pub paused: AtomicBool,
+    endpoints: Mutex<Endpoints>,
     /// Tasks that a thread of this process holds. One that another thread has lost without knowing it yet must be let go first: two
     /// tasks on one local store would overwrite each other's restores.
     held: Mutex<BTreeSet<TaskId>>,
     #[cfg(test)]
     pub crash: Option<CrashHook>,
+}
+
+/// How often the group is asked where its members are.
+const ENDPOINTS_EVERY: Duration = Duration::from_secs(1);
+
+/// Where the members of the group are, as last heard.
+#[derive(Default)]
+struct Endpoints {
+    asked: Option<Duration>,
+    all: Vec<MemberEndpoint>,
 }
 
 /// Tells whether the process dies at a point of this name.
@@ -60,6 +75,12 @@ impl Shared {
             None => None,
         };
         let directory = Directory { admin: config.log.admin(), known: Mutex::new(counts.topics.clone()) };
+        let registry = Arc::new(StoreRegistry::new(Arc::clone(&config.clock)));
+        for (sub, tasks) in topology.inner.subs.iter().zip(&counts.tasks) {
+            for store in sub.stores.iter().map(|name| topology.inner.store(name)) {
+                registry.know(&store.name, Arc::clone(&store.types), *tasks);
+            }
+        }
         let group_topology = super::group::group_topology(&topology.inner, id, config.replication_factor);
         // Processes that run one application at the same time need client ids of their own, for their transactions already.
         let process_id = config.client_id.clone().unwrap_or_else(|| id.clone());
@@ -70,11 +91,13 @@ impl Shared {
             topology,
             admin,
             counts,
-            memory: MemoryBackend,
+            memory: KeptMemory::default(),
             disk,
-            registry: Arc::new(StoreRegistry::default()),
+            registry,
             directory: Arc::new(directory),
             stop: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            endpoints: Mutex::default(),
             held: Mutex::default(),
             #[cfg(test)]
             crash: None,
@@ -90,6 +113,30 @@ impl Shared {
     /// Lets a task go.
     pub(crate) fn let_go(&self, id: TaskId) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Makes a store visible to queries; with its freshness if it is a standby copy.
+    pub(crate) fn register(&self, store: &dyn AnyStore, id: TaskId, standby: Option<Arc<Freshness>>) {
+        self.registry.add(store.name(), id.partition, store.reader(), standby);
+    }
+
+    /// Whether it is time to ask again where the members are; the caller does.
+    pub(crate) fn time_for_endpoints(&self) -> bool {
+        let now = self.config.clock.monotonic();
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = endpoints.asked.is_none_or(|at| now.saturating_sub(at) >= ENDPOINTS_EVERY);
+        if due {
+            endpoints.asked = Some(now);
+        }
+        due
+    }
+
+    pub(crate) fn set_endpoints(&self, all: Vec<MemberEndpoint>) {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).all = all;
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<MemberEndpoint> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -15,7 +15,7 @@ use vigie_log::{
 use super::config::{Config, ProcessingGuarantee};
 use super::shared::Shared;
 use super::thread::StreamThread;
-use crate::state::SurvivingBackend;
+use crate::state::{Staleness, SurvivingBackend};
 use crate::{
     BoxError, Consumed, Joined, Processor, ProcessorContext, Produced, Record, Store, StoreBuilder,
     StreamsBuilder, TimeWindows, Topology,
@@ -100,13 +100,14 @@ struct World {
     producer: Box<dyn Producer>,
 }
 
-const POINTS: [&str; 6] = [
+const POINTS: [&str; 7] = [
     "before log commit",
     "after log commit",
     "after store commit",
     "before restore",
     "in restore",
     "in rebalance",
+    "in standby",
 ];
 
 impl World {
@@ -141,15 +142,19 @@ impl World {
         }
     }
 
+    fn replicas(&self) -> u32 {
+        u32::from(self.seed % 4 != 1)
+    }
+
     fn start(&mut self, number: usize) {
         let doomed = Arc::clone(&self.doomed);
         let mut config = Config::new(APP, Arc::new(self.log.clone()) as Arc<dyn Log>)
             .clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
             .client_id(format!("p{number}"))
             .commit_interval(Duration::from_millis(20))
-            .max_task_idle(Duration::from_secs(3600))
             .retry_backoff(Duration::ZERO)
             .cache_entries(if self.seed.is_multiple_of(2) { 0 } else { 1000 })
+            .standby_replicas(self.replicas())
             .guarantee(ProcessingGuarantee::ExactlyOnce);
         config.threads = 2;
         let mut shared = Shared::prepare(topology(), config).unwrap();
@@ -288,6 +293,7 @@ impl World {
                 self.start(number);
             }
         }
+        let mut settled = 0;
         for round in 0.. {
             if round >= 3_000 {
                 self.explain();
@@ -302,7 +308,9 @@ impl World {
                     }
                 }
             }
-            if round > 40 && self.done() {
+            settled = if round > 40 && self.done() { settled + 1 } else { 0 };
+            // Some more turns, so that the standby copies see the ends of their changelogs.
+            if settled > 5 {
                 return;
             }
         }
@@ -390,13 +398,13 @@ impl World {
         let mut stored = BTreeMap::new();
         let mut stored_windows = BTreeMap::new();
         for process in self.processes.iter().flatten() {
-            if let Ok(store) = process.shared.registry.key_value::<String, i64>("counts") {
+            if let Ok(store) = process.shared.registry.key_value::<String, i64>("counts", Staleness::Active) {
                 for entry in store.all() {
                     let (key, value) = entry.unwrap();
                     assert_eq!(stored.insert(key, value), None, "a partition is owned twice");
                 }
             }
-            if let Ok(store) = process.shared.registry.window::<String, i64>("windows") {
+            if let Ok(store) = process.shared.registry.window::<String, i64>("windows", Staleness::Active) {
                 for (window, value) in store.all().unwrap() {
                     stored_windows.insert((window.key, window.start), value);
                 }
@@ -404,6 +412,19 @@ impl World {
         }
         assert_eq!(stored, counts, "the store of counts");
         assert_eq!(stored_windows, windows, "the store of windows");
+        if self.replicas() > 0 {
+            // Two processes: each has every partition, as task or as copy.
+            for process in self.processes.iter().flatten() {
+                let store = process.shared.registry.key_value::<String, i64>("counts", Staleness::Records(0));
+                let all: BTreeMap<String, i64> = store.unwrap().all().map(Result::unwrap).collect();
+                assert_eq!(all, counts, "tasks and copies of the counts");
+                let store = process.shared.registry.window::<String, i64>("windows", Staleness::Records(0));
+                let all = store.unwrap().all().unwrap().into_iter();
+                let all: BTreeMap<(String, i64), i64> =
+                    all.map(|(window, value)| ((window.key, window.start), value)).collect();
+                assert_eq!(all, windows, "tasks and copies of the windows");
+            }
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use vigie_log::MemberEndpoint;
+
 use super::config::{Config, StateListener, UncaughtErrorPolicy};
 use super::metrics::{MetricsSnapshot, ThreadTotals};
 use super::shared::Shared;
 use super::thread::StreamThread;
 use crate::error::StreamsError;
-use crate::state::{ReadOnlyStore, ReadOnlyWindowStore};
+use crate::state::{ReadOnlyStore, ReadOnlyWindowStore, Staleness};
 use crate::topology::Topology;
 
 /// The state of a program.
@@ -138,6 +140,15 @@ impl Streams {
                         status.failed(&error);
                         shared.stop.store(true, Ordering::Release);
                     }
+                    if shared.config.uncaught == UncaughtErrorPolicy::StopApplication
+                        && !matches!(error, StreamsError::ShutdownRequested)
+                        && !thread.request_shutdown()
+                    {
+                        tracing::error!(
+                            thread = thread.name,
+                            "the log cannot ask the other processes of the application to stop; stop them by hand"
+                        );
+                    }
                     // Its partitions go to the others at once, and nothing half done is committed.
                     let _ = catch_unwind(AssertUnwindSafe(|| thread.fail()));
                     let Some(wait) = wait else { return };
@@ -163,7 +174,7 @@ impl Streams {
 
     /// The committed content of a key-value store, for any thread.
     pub fn store<K: 'static, V: 'static>(&self, name: &str) -> Result<ReadOnlyStore<K, V>, StreamsError> {
-        self.shared()?.registry.key_value(name)
+        self.store_with(name, Staleness::Active)
     }
 
     /// The committed content of a window store, for any thread.
@@ -171,7 +182,31 @@ impl Streams {
         &self,
         name: &str,
     ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
-        self.shared()?.registry.window(name)
+        self.window_store_with(name, Staleness::Active)
+    }
+
+    /// As [`store`](Self::store), with standby copies too where the active task runs elsewhere.
+    pub fn store_with<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+        staleness: Staleness,
+    ) -> Result<ReadOnlyStore<K, V>, StreamsError> {
+        self.shared()?.registry.key_value(name, staleness)
+    }
+
+    /// As [`window_store`](Self::window_store), with standby copies too where the active task runs elsewhere.
+    pub fn window_store_with<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+        staleness: Staleness,
+    ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
+        self.shared()?.registry.window(name, staleness)
+    }
+
+    /// Where the processes of this application can be asked for their state ([`Config::endpoint`]), as last heard; empty where the log
+    /// does not tell, and before the first second is over.
+    pub fn endpoints(&self) -> Vec<MemberEndpoint> {
+        self.shared.as_ref().map_or_else(Vec::new, |shared| shared.endpoints())
     }
 
     /// What runs.
@@ -214,9 +249,12 @@ impl Streams {
             all.aborts += totals.aborts;
             all.rebalances += totals.rebalances;
             all.tasks.extend(totals.tasks.iter().cloned());
+            all.standbys.extend(totals.standbys.iter().cloned());
         }
         all.tasks.sort_by_key(|task| (task.sub_topology, task.partition));
+        all.standbys.sort_by_key(|standby| (standby.sub_topology, standby.partition));
         MetricsSnapshot {
+            standbys: all.standbys,
             state: self.state(),
             records_in: all.counts.records_in,
             records_out: all.counts.records_out,

@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vigie_log::{BatchBuilder, Fetched, Offset, Reader, RecordBatch, RecordRef, Timestamp, TopicPartition};
+use vigie_log::{BatchBuilder, Fetched, Offset, RecordBatch, RecordRef, Timestamp, TopicPartition};
 
 use super::instance::{Instance, open_store};
-use super::metrics::{PartitionLag, RestoreProgress, TaskSnapshot};
+use super::metrics::{PartitionLag, TaskSnapshot};
+use super::restore::{Changelog, Restore};
 use super::shared::Shared;
-use super::topics::changelog_name;
 use crate::error::StreamsError;
 use crate::processor::{Counts, PunctuationType};
 use crate::state::StoreBatch;
@@ -23,6 +23,8 @@ use crate::topology::TaskId;
 
 /// Bytes buffered for one input before it is paused.
 pub(crate) const MAX_BUFFERED: usize = 8 << 20;
+/// How long an input that seems to have more is waited for at least, where the log does not tell how far it was read.
+const BLIND_WAIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Input {
     pub partition: TopicPartition,
@@ -33,6 +35,8 @@ pub(crate) struct Input {
     position: Option<Offset>,
     /// The end of the partition as last seen.
     end: Offset,
+    /// How far the member has read, where it knows.
+    reached: Option<Offset>,
     /// What the group has committed.
     committed: Option<Offset>,
     paused: bool,
@@ -49,22 +53,6 @@ impl Input {
     }
 }
 
-struct Changelog {
-    partition: TopicPartition,
-    builder: BatchBuilder,
-    /// Records of the open transaction.
-    pending: i64,
-    /// The next offset of the changelog that the store needs.
-    position: Offset,
-}
-
-struct Restore {
-    reader: Box<dyn Reader>,
-    /// Store, and the offset at which it is complete.
-    targets: Vec<(usize, Offset)>,
-    progress: RestoreProgress,
-}
-
 pub(crate) struct Task {
     pub id: TaskId,
     pub instance: Instance,
@@ -73,6 +61,8 @@ pub(crate) struct Task {
     changelogs: Vec<Option<Changelog>>,
     restore: Option<Restore>,
     started: bool,
+    /// Since when no input has records, and the stream time then.
+    idle: Option<(Duration, Timestamp)>,
     /// Since when an empty input has been waited for.
     waiting: Option<Duration>,
     /// Totals since the task came here.
@@ -111,21 +101,15 @@ impl Task {
                 buffered: 0,
                 position: None,
                 end: 0,
+                reached: None,
                 committed: None,
                 paused: false,
                 refused: None,
             })
             .collect();
         let changelogs = instance.state.stores.iter().map(|store| {
-            topology.store(store.name()).logged.then(|| Changelog {
-                partition: TopicPartition::new(
-                    changelog_name(&shared.application_id, store.name()),
-                    id.partition,
-                ),
-                builder: BatchBuilder::new(),
-                pending: 0,
-                position: 0,
-            })
+            let logged = topology.store(store.name()).logged;
+            logged.then(|| Changelog::new(&shared.application_id, store.name(), id.partition))
         });
         let changelogs = changelogs.collect();
         Ok(Self {
@@ -135,6 +119,7 @@ impl Task {
             changelogs,
             restore: None,
             started: false,
+            idle: None,
             waiting: None,
             records: 0,
             uncommitted: 0,
@@ -146,72 +131,16 @@ impl Task {
 
     /// Compares the stores with their changelogs; what is behind will be restored.
     pub(crate) fn plan_restore(&mut self, shared: &Shared) -> Result<(), StreamsError> {
-        let mut targets = Vec::new();
-        let mut partitions = Vec::new();
-        let mut total = 0;
-        for (index, (store, changelog)) in
-            self.instance.state.stores.iter_mut().zip(&mut self.changelogs).enumerate()
-        {
-            let Some(changelog) = changelog else { continue };
-            let topic = &changelog.partition.topic;
-            let doing = format!("looking changelog `{topic}` up");
-            let offsets = shared.admin.offsets(topic).map_err(StreamsError::log(doing))?;
-            let bounds = offsets.get(self.id.partition as usize).copied().unwrap_or_default();
-            // State that is ahead of its changelog belongs to another log; state behind its beginning may have missed removals.
-            let usable = store.mark()?.map(|mark| mark.position);
-            let usable = usable.filter(|position| (bounds.earliest..=bounds.latest).contains(position));
-            changelog.position = match usable {
-                Some(position) => position,
-                None => {
-                    store.wipe()?;
-                    bounds.earliest
-                }
-            };
-            if changelog.position < bounds.latest {
-                total += bounds.latest - changelog.position;
-                targets.push((index, bounds.latest));
-                partitions.push((changelog.partition.clone(), changelog.position));
-            }
-        }
-        if targets.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<TopicPartition> = partitions.iter().map(|(partition, _)| partition.clone()).collect();
-        let mut reader =
-            shared.config.log.reader(&names).map_err(StreamsError::log("opening changelogs to restore"))?;
-        for (partition, position) in &partitions {
-            reader.seek(partition, *position).map_err(StreamsError::log("seeking in a changelog"))?;
-        }
-        self.restore = Some(Restore { reader, targets, progress: RestoreProgress { done: 0, total } });
+        let stores = (self.instance.state.stores.as_mut_slice(), self.changelogs.as_mut_slice());
+        self.restore = Restore::plan(shared, self.id, stores)?;
         Ok(())
     }
 
     /// Restores a part; tells whether the task is complete.
-    pub(crate) fn restore_some(&mut self, timeout: Duration) -> Result<bool, StreamsError> {
+    pub(crate) fn restore_some(&mut self, shared: &Shared, timeout: Duration) -> Result<bool, StreamsError> {
         let Some(restore) = &mut self.restore else { return Ok(true) };
-        let fetched =
-            restore.reader.poll(timeout).map_err(StreamsError::log("reading a changelog to restore"))?;
-        for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
-            let Some(changelog) = changelog else { continue };
-            let batches: Vec<RecordBatch> = fetched
-                .iter()
-                .filter(|fetched| fetched.partition == changelog.partition)
-                .map(|fetched| fetched.batch.clone())
-                .collect();
-            let reached = restore.reader.position(&changelog.partition).unwrap_or(changelog.position);
-            let position = batches.iter().map(|batch| batch.last_offset() + 1).fold(reached, Offset::max);
-            if position > changelog.position {
-                store.restore(&batches, changelog.position, position)?;
-                restore.progress.done += position - changelog.position;
-                changelog.position = position;
-            }
-        }
-        let changelogs = &self.changelogs;
-        restore.targets.retain(|(index, end)| {
-            let position = changelogs.get(*index).and_then(Option::as_ref).map_or(*end, |log| log.position);
-            position < *end
-        });
-        if restore.targets.is_empty() {
+        let stores = (self.instance.state.stores.as_mut_slice(), self.changelogs.as_mut_slice());
+        if restore.advance(&shared.config.restore_listener, stores, timeout)? {
             self.restore = None;
         }
         Ok(self.restore.is_none())
@@ -220,9 +149,7 @@ impl Task {
     /// Makes the stores visible to queries and starts the nodes.
     pub(crate) fn start(&mut self, shared: &Shared) -> Result<(), StreamsError> {
         for store in &self.instance.state.stores {
-            let types = Arc::clone(&shared.topology.inner.store(store.name()).types);
-            let count = shared.counts.tasks.get(self.id.sub_topology as usize).copied().unwrap_or(1);
-            shared.registry.add(store.name(), types, self.id.partition, count, store.reader());
+            shared.register(&**store, self.id, None);
         }
         self.instance.init(shared.config.clock.now())?;
         self.started = true;
@@ -231,6 +158,10 @@ impl Task {
 
     /// Ends the task; what is uncommitted is gone.
     pub(crate) fn close(&mut self, shared: &Shared) {
+        if let Some(restore) = &self.restore {
+            let state = &self.instance.state;
+            restore.suspend(&shared.config.restore_listener, &state.stores, &self.changelogs);
+        }
         for store in &self.instance.state.stores {
             shared.registry.remove(store.name(), self.id.partition);
         }
@@ -262,23 +193,66 @@ impl Task {
         self.started && self.inputs.iter().any(|input| !input.queue.is_empty())
     }
 
-    /// Whether the record with the smallest timestamp can be known: every input has one, or has no more for now.
-    fn ready(&mut self, now: Duration, max_idle: Duration) -> bool {
-        let mut any = false;
-        let mut unknown = false;
+    /// Whether records wait for an input that has none buffered.
+    pub(crate) fn waits_for_inputs(&self) -> bool {
+        self.started
+            && self.inputs.len() > 1
+            && self.inputs.iter().any(|input| input.queue.is_empty())
+            && self.inputs.iter().any(|input| !input.queue.is_empty())
+    }
+
+    /// Learns how far the member has read the inputs without records: beyond ends of transactions there is nothing to wait for.
+    pub(crate) fn reached(&mut self, position: &dyn Fn(&TopicPartition) -> Option<Offset>) {
+        for input in self.inputs.iter_mut().filter(|input| input.queue.is_empty()) {
+            input.reached = position(&input.partition);
+        }
+    }
+
+    /// Whether the record with the smallest timestamp may be processed, as Kafka's KIP-695 has it: an input that is known to have more
+    /// is waited for; one that has no more for now, for `max_idle`; without a `max_idle` nothing is waited for.
+    fn ready(&mut self, now: Duration, max_idle: Option<Duration>) -> bool {
+        let (mut any, mut empty, mut behind, mut blind) = (false, false, false, false);
         for input in &self.inputs {
-            if input.queue.is_empty() {
-                unknown |= input.position.unwrap_or(input.end) < input.end;
-            } else {
+            if !input.queue.is_empty() {
                 any = true;
+                continue;
+            }
+            empty = true;
+            if input.reached.max(input.position).unwrap_or(input.end) < input.end {
+                behind = true;
+                blind |= input.reached.is_none();
             }
         }
-        if !any || !unknown {
+        if !any || !empty {
             self.waiting = None;
             return any;
         }
+        let Some(max_idle) = max_idle else { return true };
+        if behind && !blind {
+            self.waiting = None;
+            return false;
+        }
         let since = *self.waiting.get_or_insert(now);
-        now.saturating_sub(since) >= max_idle
+        now.saturating_sub(since) >= if behind { max_idle.max(BLIND_WAIT) } else { max_idle }
+    }
+
+    /// Moves stream time on with the clock when no record has come for `timeout` and none is known to come.
+    pub(crate) fn pass_time(&mut self, now: Duration, timeout: Duration) -> Result<(), StreamsError> {
+        let idle = |input: &Input| {
+            input.queue.is_empty() && input.reached.max(input.position).unwrap_or(input.end) >= input.end
+        };
+        if !self.started || self.instance.state.stream_time < 0 || !self.inputs.iter().all(idle) {
+            self.idle = None;
+            return Ok(());
+        }
+        let (since, from) = *self.idle.get_or_insert((now, self.instance.state.stream_time));
+        let passed = now.saturating_sub(since);
+        let time = from.saturating_add(Timestamp::try_from(passed.as_millis()).unwrap_or(Timestamp::MAX));
+        if passed >= timeout && time > self.instance.state.stream_time {
+            let ran = self.instance.advance_stream_time(time)?;
+            self.touched |= ran;
+        }
+        Ok(())
     }
 
     /// Has a record go through the production handler instead of the nodes.
@@ -298,12 +272,13 @@ impl Task {
         &mut self,
         now: Duration,
         wall_clock: Timestamp,
-        max_idle: Duration,
+        max_idle: Option<Duration>,
         budget: usize,
     ) -> Result<bool, StreamsError> {
         if budget == 0 || !self.started || !self.ready(now, max_idle) {
             return Ok(false);
         }
+        self.idle = None;
         self.instance.state.wall_clock = wall_clock;
         let before = self.instance.state.counts.records_in;
         if let [input] = self.inputs.as_mut_slice() {
@@ -390,9 +365,14 @@ impl Task {
     }
 
     /// Inputs that should stop, and inputs that may go on, for the sake of memory.
-    pub(crate) fn flow_control(&mut self, pause: &mut Vec<TopicPartition>, resume: &mut Vec<TopicPartition>) {
+    pub(crate) fn flow_control(
+        &mut self,
+        hold: bool,
+        pause: &mut Vec<TopicPartition>,
+        resume: &mut Vec<TopicPartition>,
+    ) {
         for input in &mut self.inputs {
-            let full = !self.started || input.buffered > MAX_BUFFERED;
+            let full = hold || !self.started || input.buffered > MAX_BUFFERED;
             if full != input.paused {
                 input.paused = full;
                 (if full { &mut *pause } else { &mut *resume }).push(input.partition.clone());

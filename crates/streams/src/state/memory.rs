@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use vigie_log::PartitionId;
 
@@ -103,10 +104,51 @@ impl Backend for MemoryBackend {
     }
 }
 
+/// Stores in memory that stay when a task lets them go, so that whoever holds the task next in this process finds them as they were
+/// committed, as it would find files. [`forget_unused`](Self::forget_unused) frees them.
+#[derive(Default)]
+pub(crate) struct KeptMemory(Mutex<BTreeMap<(String, PartitionId), Kept>>);
+
+struct Kept {
+    store: Arc<MemoryStore>,
+    unused_since: Option<Duration>,
+}
+
+impl KeptMemory {
+    /// Frees what nobody has used for this long; `now` is any clock that goes on.
+    pub(crate) fn forget_unused(&self, now: Duration, after: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, kept| {
+            // Every task, copy and query that uses it holds a reference of its own.
+            if Arc::strong_count(&kept.store) > 1 {
+                kept.unused_since = None;
+                return true;
+            }
+            let since = *kept.unused_since.get_or_insert(now);
+            now.saturating_sub(since) < after
+        });
+    }
+}
+
+impl Backend for KeptMemory {
+    fn open(&self, store: &str, partition: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all
+            .entry((store.to_owned(), partition))
+            .or_insert_with(|| Kept { store: Arc::default(), unused_since: None });
+        kept.unused_since = None;
+        Ok(Arc::clone(&kept.store) as Arc<dyn Committed>)
+    }
+
+    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
+        MemoryBackend.apply(batch)
+    }
+}
+
 /// Stores in memory that survive being closed, as files do: for the simulation.
 #[cfg(test)]
 #[derive(Default, Clone)]
-pub(crate) struct SurvivingBackend(Arc<std::sync::Mutex<Survivors>>);
+pub(crate) struct SurvivingBackend(Arc<Mutex<Survivors>>);
 
 #[cfg(test)]
 type Survivors = BTreeMap<(String, PartitionId), Arc<MemoryStore>>;

@@ -1,19 +1,18 @@
 //! Interactive queries: committed state, read from any thread while tasks run.
 
-use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use vigie_log::{PartitionId, Timestamp, partition_for_key};
 
 use super::committed::Committed;
+use super::registry::{Partition, Staleness, StoreRegistry};
 use super::scan::Scan;
 use super::typed::decode_value;
 use super::window::key_ranges;
 use super::{KeyFormat, Retention, WindowKey};
-use crate::error::{StateError, StreamsError};
+use crate::error::StateError;
 use crate::serde::{SerdeError, SerdeRef};
 
 /// The types of a store, for readers.
@@ -23,106 +22,42 @@ pub(crate) struct StoreTypes<Q, V> {
     pub retention: Option<Retention>,
 }
 
-/// A partition with its committed store.
-type Partition = (PartitionId, Arc<dyn Committed>);
-
-struct Registered {
-    /// A [`StoreTypes`].
-    types: Arc<dyn Any + Send + Sync>,
-    partitions: BTreeMap<PartitionId, Arc<dyn Committed>>,
-    partition_count: u32,
-}
-
-/// The stores of the tasks that run here now.
-#[derive(Default)]
-pub(crate) struct StoreRegistry(RwLock<HashMap<Arc<str>, Registered>>);
-
-impl StoreRegistry {
-    pub(crate) fn add(
-        &self,
-        name: &Arc<str>,
-        types: Arc<dyn Any + Send + Sync>,
-        partition: PartitionId,
-        partition_count: u32,
-        committed: Arc<dyn Committed>,
-    ) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let entry = all.entry(Arc::clone(name)).or_insert_with(|| Registered {
-            types,
-            partitions: BTreeMap::new(),
-            partition_count,
-        });
-        entry.partition_count = partition_count;
-        entry.partitions.insert(partition, committed);
-    }
-
-    pub(crate) fn remove(&self, name: &str, partition: PartitionId) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = all.get_mut(name) {
-            entry.partitions.remove(&partition);
-        }
-    }
-
-    /// Entries of each store here, about.
-    pub(crate) fn sizes(&self) -> BTreeMap<String, u64> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter()
-            .map(|(name, entry)| {
-                (name.to_string(), entry.partitions.values().map(|store| store.approximate_len()).sum())
-            })
-            .collect()
-    }
-
-    fn types<Q: 'static, V: 'static>(&self, name: &str) -> Result<Arc<StoreTypes<Q, V>>, StreamsError> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = all.get(name).ok_or_else(|| StreamsError::NoSuchStore(name.to_owned()))?;
-        Arc::clone(&entry.types).downcast::<StoreTypes<Q, V>>().map_err(|_| StreamsError::WrongStoreType {
-            store: name.to_owned(),
-            asked: std::any::type_name::<(Q, V)>(),
-        })
-    }
-
-    fn partitions(&self, name: &str) -> (Vec<Partition>, u32) {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).map_or((Vec::new(), 1), |entry| {
-            (
-                entry.partitions.iter().map(|(p, store)| (*p, Arc::clone(store))).collect(),
-                entry.partition_count,
-            )
-        })
-    }
-
-    pub(crate) fn key_value<K: 'static, V: 'static>(
-        self: &Arc<Self>,
-        name: &str,
-    ) -> Result<ReadOnlyStore<K, V>, StreamsError> {
-        let types = self.types::<K, V>(name)?;
-        Ok(ReadOnlyStore { name: name.into(), types, registry: Arc::clone(self) })
-    }
-
-    pub(crate) fn window<K: 'static, V: 'static>(
-        self: &Arc<Self>,
-        name: &str,
-    ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
-        let types = self.types::<WindowKey<K>, V>(name)?;
-        Ok(ReadOnlyWindowStore { name: name.into(), types, registry: Arc::clone(self) })
-    }
-}
-
 fn decode_error(store: &str) -> impl FnOnce(SerdeError) -> StateError {
     let store = store.to_owned();
     move |source| StateError::Decode { store, source }
 }
 
-/// Committed keys and values of all partitions that this program owns now. Follows the tasks as they move.
+/// Committed keys and values of all partitions that are here now: of active tasks, and of standby copies if [`Staleness`] allows. Follows the tasks as they move.
 pub struct ReadOnlyStore<K, V> {
     name: Arc<str>,
     types: Arc<StoreTypes<K, V>>,
     registry: Arc<StoreRegistry>,
+    staleness: Staleness,
 }
 
 impl<K, V> ReadOnlyStore<K, V> {
-    /// The committed value of a key; `None` also when its partition is not owned by this program.
+    pub(super) fn new(
+        name: &str,
+        types: Arc<StoreTypes<K, V>>,
+        registry: &Arc<StoreRegistry>,
+        staleness: Staleness,
+    ) -> Self {
+        Self { name: name.into(), types, registry: Arc::clone(registry), staleness }
+    }
+
+    /// The partitions that are asked now: those of active tasks here, and of standby copies that are fresh enough.
+    pub fn partitions(&self) -> Vec<PartitionId> {
+        self.held().0.into_iter().map(|(partition, _)| partition).collect()
+    }
+
+    fn held(&self) -> (Vec<Partition>, u32) {
+        self.registry.partitions(&self.name, self.staleness)
+    }
+}
+
+impl<K, V> ReadOnlyStore<K, V> {
+    /// The committed value of a key. [`StateError::Migrated`] when nothing here has it and its partition, by the default partitioner, is
+    /// elsewhere.
     pub fn get(&self, key: &K) -> Result<Option<V>, StateError> {
         Ok(self.get_with_timestamp(key)?.map(|(value, _)| value))
     }
@@ -134,21 +69,25 @@ impl<K, V> ReadOnlyStore<K, V> {
             .keys
             .local(key, &mut local)
             .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
-        let (mut partitions, count) = self.registry.partitions(&self.name);
+        let (mut partitions, count) = self.held();
         // The default partitioner's choice first; producers may have chosen otherwise.
-        let likely = partition_for_key(&local, count);
+        let likely = partition_for_key(&local, count.max(1));
+        let here = partitions.iter().any(|(partition, _)| *partition == likely);
         partitions.sort_by_key(|(partition, _)| *partition != likely);
         for (_, store) in partitions {
             if let Some(bytes) = store.get(&local)? {
                 return decode_value(&*self.types.values, &bytes).map(Some).map_err(decode_error(&self.name));
             }
         }
-        Ok(None)
+        if here || count == 0 {
+            return Ok(None);
+        }
+        Err(StateError::Migrated { store: self.name.to_string(), partition: likely })
     }
 
     /// All entries, partition by partition, each in order of the keys' bytes. Changes committed meanwhile may or may not show.
     pub fn all(&self) -> impl Iterator<Item = Result<(K, V), StateError>> + '_ {
-        self.registry.partitions(&self.name).0.into_iter().flat_map(move |(_, store)| {
+        self.held().0.into_iter().flat_map(move |(_, store)| {
             let scan = Scan::over_committed(
                 &self.name,
                 &*self.types.keys,
@@ -176,7 +115,7 @@ impl<K, V> ReadOnlyStore<K, V> {
                 .map_err(|source| StateError::Encode { store: self.name.to_string(), source })
         };
         let (from, to) = (local(from)?, local(to)?);
-        Ok(self.registry.partitions(&self.name).0.into_iter().flat_map(move |(_, store)| {
+        Ok(self.held().0.into_iter().flat_map(move |(_, store)| {
             let (from, to) = (Bound::Included(from.clone()), Bound::Included(to.clone()));
             Scan::over_committed(&self.name, &*self.types.keys, &self.types.values, store, from, to, false)
                 .map(|entry| entry.map(|(key, value, _)| (key, value)))
@@ -185,15 +124,36 @@ impl<K, V> ReadOnlyStore<K, V> {
 
     /// Entries, about.
     pub fn approximate_len(&self) -> u64 {
-        self.registry.partitions(&self.name).0.iter().map(|(_, store)| store.approximate_len()).sum()
+        self.held().0.iter().map(|(_, store)| store.approximate_len()).sum()
     }
 }
 
-/// Committed windows of all partitions that this program owns now.
+/// Committed windows of all partitions that are here now: of active tasks, and of standby copies if [`Staleness`] allows.
 pub struct ReadOnlyWindowStore<K, V> {
     name: Arc<str>,
     types: Arc<StoreTypes<WindowKey<K>, V>>,
     registry: Arc<StoreRegistry>,
+    staleness: Staleness,
+}
+
+impl<K, V> ReadOnlyWindowStore<K, V> {
+    pub(super) fn new(
+        name: &str,
+        types: Arc<StoreTypes<WindowKey<K>, V>>,
+        registry: &Arc<StoreRegistry>,
+        staleness: Staleness,
+    ) -> Self {
+        Self { name: name.into(), types, registry: Arc::clone(registry), staleness }
+    }
+
+    /// The partitions that are asked now: those of active tasks here, and of standby copies that are fresh enough.
+    pub fn partitions(&self) -> Vec<PartitionId> {
+        self.held().0.into_iter().map(|(partition, _)| partition).collect()
+    }
+
+    fn held(&self) -> (Vec<Partition>, u32) {
+        self.registry.partitions(&self.name, self.staleness)
+    }
 }
 
 impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
@@ -206,10 +166,13 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
         Ok(self.fetch(key, start, start)?.pop().map(|(_, value)| value))
     }
 
-    /// The windows of a key that start from `from` to `to`, both included, in order of time.
+    /// The windows of a key that start from `from` to `to`, both included, in order of time. [`StateError::Migrated`] when nothing here
+    /// has one and the key's partition, by the default partitioner, is elsewhere.
     pub fn fetch(&self, key: &K, from: Timestamp, to: Timestamp) -> Result<Vec<(Timestamp, V)>, StateError> {
         let mut found = Vec::new();
-        for (_, store) in self.registry.partitions(&self.name).0 {
+        let (partitions, count) = self.held();
+        let held: Vec<PartitionId> = partitions.iter().map(|(partition, _)| *partition).collect();
+        for (_, store) in partitions {
             let observed = store.mark()?.map_or(-1, |mark| mark.observed_time);
             let ranges = key_ranges(&*self.types.keys, key, from, to, self.retention(), observed)
                 .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
@@ -222,14 +185,31 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
                 }
             }
         }
+        if found.is_empty() && held.len() < count as usize {
+            let likely = self.likely_partition(key, count)?;
+            if !held.contains(&likely) {
+                return Err(StateError::Migrated { store: self.name.to_string(), partition: likely });
+            }
+        }
         found.sort_by_key(|(start, _)| *start);
         Ok(found)
+    }
+
+    /// The default partitioner's choice for a key.
+    fn likely_partition(&self, key: &K, count: u32) -> Result<PartitionId, StateError> {
+        let mut local = Vec::new();
+        let window = WindowKey { key: key.clone(), start: 0 };
+        let encoded = self.types.keys.local(&window, &mut local);
+        encoded.map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+        // The key stands between its segment and its start.
+        let bytes = local.get(8..local.len().saturating_sub(8)).unwrap_or_default();
+        Ok(partition_for_key(bytes, count.max(1)))
     }
 
     /// All windows that start from `from` to `to`, both included.
     pub fn fetch_all(&self, from: Timestamp, to: Timestamp) -> Result<Vec<(WindowKey<K>, V)>, StateError> {
         let mut found = Vec::new();
-        for (_, store) in self.registry.partitions(&self.name).0 {
+        for (_, store) in self.held().0 {
             let observed = store.mark()?.map_or(-1, |mark| mark.observed_time);
             let live = from.max(self.retention().live_from(observed));
             // Segments are the first part of the key, so that old ones are not even read.
@@ -252,7 +232,7 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
     /// The largest timestamp that the store has seen, over all partitions; `None` before the first.
     pub fn observed_time(&self) -> Result<Option<Timestamp>, StateError> {
         let mut latest = None;
-        for (_, store) in self.registry.partitions(&self.name).0 {
+        for (_, store) in self.held().0 {
             latest = latest.max(store.mark()?.map(|mark| mark.observed_time));
         }
         Ok(latest.filter(|at| *at >= 0))
