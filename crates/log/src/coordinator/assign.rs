@@ -65,6 +65,9 @@ impl SubTasks {
     }
 }
 
+/// Whether a task was with a member in some way.
+type WasHere<'a> = &'a dyn Fn(&Place<'_>, &SubTasks, PartitionId) -> bool;
+
 /// All tasks of a topology.
 pub(super) struct Tasks(Vec<SubTasks>);
 
@@ -140,7 +143,7 @@ impl Tasks {
             }
         };
         let standby = |sub: &SubTasks, partition| StandbyTask { sub_topology: sub.id.clone(), partition };
-        let before: [&dyn Fn(&Place<'_>, &SubTasks, PartitionId) -> bool; 3] = [
+        let before: [WasHere<'_>; 3] = [
             &|place, sub, partition| sub.inputs(partition).any(|input| place.meant.contains(&input)),
             &|place, sub, partition| sub.inputs(partition).any(|input| place.owned.contains(&input)),
             &|place, sub, partition| place.standbys.contains(&standby(sub, partition)),
