@@ -6,6 +6,7 @@
 mod config;
 pub mod membership;
 mod security;
+mod wire;
 
 pub use config::{KafkaConfig, MembershipMode};
 pub use security::{Sasl, ScramHash, Secret, Security, Tls};

@@ -10,7 +10,7 @@
 //!
 //! How the two work together, once a `Member::poll`:
 //! ```text
-//! released(what the last poll asked to give up) ─▶ poll ─▶ steps, in order: Revoke | Lost | Assign | Standbys
+//! released(what the last poll asked to give up) ─▶ poll ─▶ steps, in order: Revoke | Lost | Assign | Standbys | Shutdown
 //! ```
 //! Invariants:
 //! - `Revoke` asks: the caller still owns the partitions, commits, and then says [`released`](GroupProtocol::released). Until then the
@@ -40,6 +40,8 @@ pub enum Step {
     Assign(Vec<TopicPartition>),
     /// All standby copies to keep from now on (not a difference).
     Standbys(Vec<StandbyTask>),
+    /// A member asked all members to stop; told once.
+    Shutdown,
 }
 
 /// One member of one group. Made by joining; dropping it leaves, as [`leave`](Self::leave) does.
@@ -57,6 +59,10 @@ pub trait GroupProtocol: Send {
     fn commit(&mut self, offsets: &[(TopicPartition, Offset)]) -> Result<()>;
     /// Members that said where they can be asked, with what they own.
     fn endpoints(&mut self) -> Result<Vec<MemberEndpoint>>;
+    /// Asks all members to stop. Tells whether the protocol passes it on.
+    fn request_shutdown(&mut self) -> Result<bool> {
+        Ok(false)
+    }
     /// Leaves at once; what was owned is no longer. The instance is not used afterwards, except to drop it.
     fn leave(&mut self) -> Result<()>;
 }
