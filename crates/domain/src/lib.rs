@@ -7,6 +7,7 @@ mod alert;
 mod anomaly;
 mod assignment;
 mod customer;
+mod feature;
 mod page;
 mod score;
 mod shop;
@@ -19,6 +20,9 @@ pub use alert::{Alert, AlertState, Evidence};
 pub use anomaly::{Anomaly, Origin};
 pub use assignment::{Assignment, AssignmentState, Manager, Outcome};
 pub use customer::{Customer, CustomerId};
+pub use feature::{
+    AuditEntry, FeatureRow, Prediction, ScoredOutcome, ShadowScore, Trigger, features_hash, fingerprint,
+};
 pub use page::{MappedPageEvent, PageCount, PageEvent};
 pub use score::{CustomerView, FeatureReason, Score, Verdict};
 pub use shop::{EventType, Pattern, SessionPattern, ShopEvent};

@@ -36,6 +36,19 @@ pub const ASSIGNMENTS: &str = "assignments";
 pub const ALERTS: &str = "alerts";
 /// Who churned or stayed.
 pub const OUTCOMES: &str = "outcomes";
+/// Everything that features are made of, by customer and in the order in which it is taken into account: records, events, outcomes.
+/// Reading it again gives the same features.
+pub const CUSTOMER_HISTORY: &str = "customer-history";
+/// The features that each score was made of, without personal columns.
+pub const CUSTOMER_FEATURES: &str = "customer-features";
+/// The challenger's scores beside the champion's.
+pub const SHADOW_SCORES: &str = "shadow-scores";
+/// Outcomes with the prediction that stood before them.
+pub const SCORED_OUTCOMES: &str = "scored-outcomes";
+/// Account managers, every change; compacted.
+pub const MANAGERS: &str = "managers";
+/// Who did what, and when.
+pub const AUDIT: &str = "audit";
 /// Records that break their contract, from every source.
 pub const ANOMALIES: &str = "anomalies";
 

@@ -8,6 +8,7 @@ mod config;
 mod consume;
 mod doctor;
 mod exit;
+mod features;
 mod import;
 mod interrupt;
 mod out;
@@ -86,6 +87,8 @@ enum Command {
     Train(train::Train),
     /// Score the rows of a CSV file
     Score(score::Score),
+    /// What scores are made of: list, replay for training, verify
+    Features(features::Features),
     /// Work with the configuration
     Config(config::ConfigCommand),
     /// Check the installation and say what to do
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Import(import) => import.run(&global),
         Command::Train(train) => train.run(&global),
         Command::Score(score) => score.run(&global),
+        Command::Features(features) => features.run(&global),
         Command::Config(command) => command.run(&global),
         Command::Doctor(doctor) => doctor.run(&global),
         Command::Completions(completions) => completions.run(),

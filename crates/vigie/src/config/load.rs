@@ -41,6 +41,16 @@ pub enum ConfigError {
         /// What was probably meant.
         hint: String,
     },
+    /// A declared feature makes no sense.
+    #[error("configuration: features, number {number} (`{name}`): {reason}")]
+    Feature {
+        /// Which, from 1.
+        number: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
     /// A value is of the right type but makes no sense.
     #[error("configuration: {key} = {value}: {reason}")]
     OutOfRange {
@@ -135,6 +145,14 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     at_least("sources.page_rate", config.sources.page_rate, 0.0, "must be 0 (off) or more")?;
     at_least("sources.shop_speed", config.sources.shop_speed, 0.0, "must be 0 (off) or more")?;
     at_least("sources.speed", config.sources.speed, f64::MIN_POSITIVE, "must be more than 0")?;
+    if config.churn.history_days < 1 && config.churn.history_days != -1 {
+        return Err(ConfigError::OutOfRange {
+            key: "churn.history_days",
+            value: config.churn.history_days.to_string(),
+            reason: "must be at least 1, or -1 for no limit",
+        });
+    }
+    super::features::check(&config.features)?;
     if config.log.url != "embedded" {
         return Err(ConfigError::OutOfRange {
             key: "log.url",
@@ -235,6 +253,31 @@ mod tests {
             ("[server\nport = 1", vec![], vec![":1:8"]),
             ("[churn]\nthreshold = 1.5", vec![], vec!["churn.threshold = 1.5", "between 0 and 1"]),
             ("[sources]\npage_rate = nan", vec![], vec!["sources.page_rate = NaN"]),
+            (
+                "[[features]]\nname = \"a b\"\ntopic = \"evenements\"\nmeasure = \"count\"\nwindow_days = 7",
+                vec![],
+                vec!["number 1 (`a b`)", "letters, digits"],
+            ),
+            (
+                "[[features]]\nname = \"s\"\ntopic = \"evenements\"\nmeasure = \"sum\"\nwindow_days = 7",
+                vec![],
+                vec!["(`s`)", "needs `field`"],
+            ),
+            (
+                "[[features]]\nname = \"s\"\ntopic = \"churn-scores\"\nmeasure = \"count\"\nwindow_days = 7",
+                vec![],
+                vec!["churn-scores", "a topic of your own"],
+            ),
+            (
+                "[[features]]\nname = \"s\"\ntopic = \"t\"\nmeasure = \"count\"\nwindow_days = 0",
+                vec![],
+                vec!["window_days = 0", "between 1 and 730"],
+            ),
+            (
+                "[[features]]\nname = \"s\"\ntopic = \"t\"\nmesure = \"count\"\nwindow_days = 7",
+                vec![],
+                vec![":4:1", "did you mean `measure`?"],
+            ),
             ("[log]\nurl = \"kafka://x\"", vec![], vec!["log.url", "embedded"]),
             ("", vec![("VIGIE_SERVER__PROT", "1")], vec!["VIGIE_SERVER__PROT", "did you mean `port`?"]),
             ("", vec![("VIGIE_SERVER__PORT", "x")], vec!["VIGIE_SERVER__PORT", "invalid type"]),

@@ -3,6 +3,7 @@
 //! Every threshold, rate and interval of the application has its default here, in the section of the part that uses it.
 //! A key that nobody knows is an error that suggests the nearest one; nothing is ignored in silence.
 
+mod features;
 mod load;
 
 use std::path::PathBuf;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use features::{FeatureConfig, Measure};
 pub use load::{ConfigError, load};
 
 /// All settings.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The data folder: log, stores, model, archive. Empty: `$XDG_DATA_HOME/vigie`.
@@ -36,6 +38,26 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// Sources of records.
     pub sources: SourcesConfig,
+    /// Aggregates of events that are features of a customer, beside the columns of the record.
+    pub features: Vec<FeatureConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: None,
+            log: LogConfig::default(),
+            server: ServerConfig::default(),
+            engine: EngineConfig::default(),
+            pages: PagesConfig::default(),
+            shop: ShopConfig::default(),
+            churn: ChurnConfig::default(),
+            assignment: AssignmentConfig::default(),
+            archive: ArchiveConfig::default(),
+            sources: SourcesConfig::default(),
+            features: features::defaults(),
+        }
+    }
 }
 
 /// Where the log is and how its topics are made.
@@ -179,6 +201,12 @@ pub struct ChurnConfig {
     pub seed: u64,
     /// Probability from which on a customer counts as at risk.
     pub threshold: f64,
+    /// How long the history that features are made of is kept, days; -1 without limit.
+    pub history_days: i64,
+    /// An outcome is compared with the newest score at least so many days before it: later ones may know too much.
+    pub lead_days: u32,
+    /// A challenger is promoted only after so many customers were scored by both models, unless somebody insists.
+    pub shadow_customers: u64,
 }
 
 impl Default for ChurnConfig {
@@ -191,6 +219,9 @@ impl Default for ChurnConfig {
             as_of: String::from("2017-01-01"),
             seed: 42,
             threshold: 0.5,
+            history_days: 400,
+            lead_days: 30,
+            shadow_customers: 200,
         }
     }
 }

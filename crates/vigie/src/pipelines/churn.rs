@@ -1,49 +1,208 @@
-//! `costumerchurn` and `test3` -> churn scores.
+//! Features -> scores; outcomes -> the score that stood before them.
 //!
-//! Stateless, so that nothing stands between a changed record and its score but one commit: why a score changed is told by the
-//! difference of two scores' reasons, which the store's history holds.
+//! Each score is published with the model's version, the features' hash, its reasons and its event time. Where a model is in shadow, it
+//! scores the same features, to be compared and not to be shown. For each customer one prediction a day is kept, for so long as an
+//! outcome may ask for it.
 
 use std::sync::Arc;
 
-use vigie_domain::{Customer, CustomerView, topics};
+use serde::{Deserialize, Serialize};
+use vigie_domain::{CustomerView, Outcome, Prediction, ScoredOutcome, ShadowScore, topics};
 use vigie_streams::serde::{Json, Utf8};
-use vigie_streams::{BoxError, KStream, Processor, ProcessorContext, Produced, Record};
+use vigie_streams::{
+    BoxError, KStream, Processor, ProcessorContext, Produced, Record, Store, StoreBuilder, StreamsBuilder,
+};
 
 use super::checked::Traced;
+use super::features::{Computed, Row};
+use super::history::commit_soon;
 use crate::model::{ModelService, ScoredFrom};
 
-/// Scores each record; the view of the customer goes to `customers`, the score to `churn-scores`.
-pub fn build(name: &str, records: &KStream<Option<Vec<u8>>, Traced<Customer>>, model: &Arc<ModelService>) {
-    let model = Arc::clone(model);
-    let views = records
-        .named(&format!("score-{name}"))
-        .process(move || ScoreCustomer { model: Arc::clone(&model) }, &[]);
+/// Store: what was predicted of each customer, one prediction a day.
+pub const PREDICTIONS: &str = "predictions";
+const DAY: i64 = 86_400_000;
+/// Predictions are kept for so many days: a year and the longest sensible lead.
+const KEPT_DAYS: i64 = 400;
+/// So many old predictions of a customer are forgotten for each new one.
+const FORGET: usize = 4;
+
+/// What comes of it.
+#[derive(Debug, Clone)]
+enum Scored {
+    View(Box<CustomerView>),
+    Shadow(Box<ShadowScore>),
+    Outcome(Box<ScoredOutcome>),
+}
+
+/// A prediction that an outcome may ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Predicted {
+    at: i64,
+    prediction: Prediction,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    challenger: Option<Prediction>,
+    features_hash: String,
+}
+
+/// Scores the features; `lead_days` is how long before an outcome a prediction must have been made to be judged by it.
+pub fn build(
+    b: &mut StreamsBuilder,
+    features: &KStream<String, Computed>,
+    model: &Arc<ModelService>,
+    lead_days: u32,
+) {
+    b.add_state_store(StoreBuilder::key_value(Store::<String, Predicted>::json_named(PREDICTIONS)));
+    let (model, lead) = (Arc::clone(model), i64::from(lead_days) * DAY);
+    let scored = features
+        .named("score")
+        .process(move || Scorer { model: Arc::clone(&model), lead, asked: i64::MIN }, &[PREDICTIONS]);
+    let views = scored.flat_map_values(|scored: &Scored| match scored {
+        Scored::View(view) => Some((**view).clone()),
+        Scored::Shadow(_) | Scored::Outcome(_) => None,
+    });
     views
         .map_values(|view: &CustomerView| view.score.clone())
         .to(topics::CHURN_SCORES, Produced::with(Utf8, Json::new()));
     views.to(topics::CUSTOMERS, Produced::with(Utf8, Json::new()));
+    scored
+        .flat_map_values(|scored: &Scored| match scored {
+            Scored::Shadow(shadow) => Some((**shadow).clone()),
+            Scored::View(_) | Scored::Outcome(_) => None,
+        })
+        .to(topics::SHADOW_SCORES, Produced::with(Utf8, Json::new()));
+    scored
+        .flat_map_values(|scored: &Scored| match scored {
+            Scored::Outcome(outcome) => Some((**outcome).clone()),
+            Scored::View(_) | Scored::Shadow(_) => None,
+        })
+        .to(topics::SCORED_OUTCOMES, Produced::with(Utf8, Json::new()));
 }
 
-struct ScoreCustomer {
+struct Scorer {
     model: Arc<ModelService>,
+    lead: i64,
+    /// When a commit was last asked for.
+    asked: i64,
 }
 
-impl Processor<Option<Vec<u8>>, Traced<Customer>, String, CustomerView> for ScoreCustomer {
-    fn process(
+type Context<'a, 'b> = ProcessorContext<'a, 'b, String, Scored>;
+
+fn key(customer: &str, at: i64) -> String {
+    format!("{customer}\u{1f}{:016x}", (at.div_euclid(DAY) as u64) ^ (1 << 63))
+}
+
+impl Scorer {
+    fn score(
         &mut self,
-        ctx: &mut ProcessorContext<'_, '_, String, CustomerView>,
-        record: Record<Option<Vec<u8>>, Traced<Customer>>,
+        ctx: &mut Context<'_, '_>,
+        record: &Record<String, Computed>,
+        row: &Row,
     ) -> Result<(), BoxError> {
-        let Some(traced) = &record.value else { return Ok(()) };
+        let Row { row, customer } = row;
         let from = ScoredFrom {
-            origin: traced.origin.clone(),
-            event_time: traced.at,
+            origin: row.origin.clone(),
+            event_time: row.event_time,
             scored_at: ctx.wall_clock(),
             published_at: record.headers.get_str(topics::PUBLISHED_AT).and_then(|text| text.parse().ok()),
             correlation_id: record.headers.get_str(topics::CORRELATION_ID).map(str::to_owned),
         };
-        let view = self.model.score(&traced.value, &from);
-        let key = view.score.customer_id.0.clone();
-        ctx.forward(Record { key, value: Some(view), timestamp: record.timestamp, headers: record.headers })
+        let serving = self.model.serving();
+        let view = serving.score(customer, &row.features, &row.features_hash, &from);
+        let shadow = serving.shadow(&view, &row.features);
+        let predicted = Predicted {
+            at: row.event_time,
+            prediction: Prediction {
+                model_version: view.score.model_version.clone(),
+                probability: view.score.probability,
+            },
+            challenger: shadow.as_ref().map(|shadow| shadow.challenger.clone()),
+            features_hash: row.features_hash.clone(),
+        };
+        let mut predictions = ctx.key_value::<String, Predicted>(PREDICTIONS)?;
+        let place = key(&record.key, row.event_time);
+        match predictions.get(&place)? {
+            // A late one does not replace what was known later the same day.
+            Some(known) if known.at > predicted.at => {}
+            known => {
+                if known.is_none() {
+                    let last = key(&record.key, row.event_time.saturating_sub(KEPT_DAYS * DAY));
+                    let old: Vec<String> = predictions
+                        .range(&key(&record.key, i64::MIN), &last)?
+                        .take(FORGET)
+                        .map(|entry| entry.map(|(key, _)| key))
+                        .collect::<Result<_, _>>()?;
+                    for key in &old {
+                        predictions.delete(key)?;
+                    }
+                }
+                predictions.put(place, predicted)?;
+            }
+        }
+        commit_soon(ctx, &mut self.asked);
+        let forward = |ctx: &mut Context<'_, '_>, value| {
+            let headers = record.headers.clone();
+            ctx.forward(Record {
+                key: record.key.clone(),
+                value: Some(value),
+                timestamp: record.timestamp,
+                headers,
+            })
+        };
+        if let Some(shadow) = shadow {
+            forward(ctx, Scored::Shadow(Box::new(shadow)))?;
+        }
+        forward(ctx, Scored::View(Box::new(view)))
+    }
+
+    /// The newest prediction at least the lead before the outcome; `None` when there was none yet.
+    fn judge(
+        &self,
+        ctx: &mut Context<'_, '_>,
+        customer: &str,
+        outcome: &Traced<Outcome>,
+    ) -> Result<Option<ScoredOutcome>, BoxError> {
+        let until = outcome.value.event_time.saturating_sub(self.lead);
+        let mut predictions = ctx.key_value::<String, Predicted>(PREDICTIONS)?;
+        let range = predictions.reverse_range(&key(customer, i64::MIN), &key(customer, until))?;
+        let mut found = None;
+        // Two at most: the day of `until` may hold one that was made later that day.
+        for entry in range {
+            let (_, predicted) = entry?;
+            if predicted.at <= until {
+                found = Some(predicted);
+                break;
+            }
+        }
+        Ok(found.map(|predicted| ScoredOutcome {
+            customer_id: outcome.value.customer_id.clone(),
+            churned: outcome.value.churned,
+            outcome_time: outcome.value.event_time,
+            known_from: outcome.value.known_from.clone(),
+            origin: outcome.origin.clone(),
+            predicted_at: predicted.at,
+            prediction: predicted.prediction,
+            challenger: predicted.challenger,
+            features_hash: predicted.features_hash,
+        }))
+    }
+}
+
+impl Processor<String, Computed, String, Scored> for Scorer {
+    fn process(
+        &mut self,
+        ctx: &mut Context<'_, '_>,
+        record: Record<String, Computed>,
+    ) -> Result<(), BoxError> {
+        match &record.value {
+            None => Ok(()),
+            Some(Computed::Row(row)) => self.score(ctx, &record, row),
+            Some(Computed::Outcome(outcome)) => match self.judge(ctx, &record.key, outcome)? {
+                Some(judged) => {
+                    let Record { key, timestamp, .. } = record;
+                    ctx.forward(Record::new(key, Scored::Outcome(Box::new(judged)), timestamp))
+                }
+                None => Ok(()),
+            },
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod checked;
 pub mod churn;
+pub mod features;
+pub mod history;
 pub mod instant;
 pub mod logins;
 pub mod pages;

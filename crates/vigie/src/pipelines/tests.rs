@@ -13,6 +13,7 @@ use vigie_streams::serde::{Blob, I64, Json, Nullable, Utf8};
 use vigie_streams::{DriverConfig, Headers, TopologyTestDriver};
 
 use crate::config::{ChurnConfig, Config};
+use crate::features::FeatureSet;
 use crate::model::{ModelService, train};
 use crate::topology::topology;
 
@@ -20,11 +21,14 @@ use crate::topology::topology;
 const T: i64 = 1_750_000_000_000;
 
 fn model() -> Arc<ModelService> {
-    Arc::new(ModelService::new(train(&ChurnConfig::default()).unwrap()))
+    let records = Contracts::built_in().unwrap().get(topics::COSTUMERCHURN);
+    let set = FeatureSet::new(&Config::default().features, &records);
+    Arc::new(ModelService::new(train(&ChurnConfig::default()).unwrap(), Arc::new(set)))
 }
 
 fn driver() -> TopologyTestDriver {
-    let topology = topology(&Config::default(), &Contracts::built_in().unwrap(), &model()).unwrap();
+    let topology =
+        topology(&Config::default(), &Contracts::built_in().unwrap(), &model(), &Arc::default()).unwrap();
     TopologyTestDriver::new(&topology, DriverConfig::default()).unwrap()
 }
 
@@ -316,11 +320,14 @@ fn one_bad_user_does_not_cost_the_batch() {
 
 #[test]
 fn the_topology_has_all_pipelines() {
-    let topology = topology(&Config::default(), &Contracts::built_in().unwrap(), &model()).unwrap();
+    let topology =
+        topology(&Config::default(), &Contracts::built_in().unwrap(), &model(), &Arc::default()).unwrap();
     let text = topology.describe();
     for name in [
         "check-costumerchurn",
-        "score-test3",
+        "history-of-test3",
+        "features",
+        "score",
         "explode-users",
         "page-count",
         "repeated-logins",

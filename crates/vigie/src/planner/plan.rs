@@ -171,11 +171,14 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
 mod tests {
     use super::*;
     use crate::config::ChurnConfig;
+    use crate::features::FeatureSet;
     use crate::model::{ModelService, ScoredFrom, train};
     use vigie_domain::Origin;
 
     fn customers(n: usize) -> Vec<CustomerView> {
-        let model = ModelService::new(train(&ChurnConfig::default()).unwrap());
+        let contracts = vigie_contracts::Contracts::built_in().unwrap();
+        let set = FeatureSet::new(&[], &contracts.get(vigie_domain::topics::COSTUMERCHURN));
+        let model = ModelService::new(train(&ChurnConfig::default()).unwrap(), set.clone().into()).serving();
         let origin = Origin { topic: "t".into(), partition: 0, offset: 0 };
         let from =
             ScoredFrom { origin, event_time: 0, scored_at: 0, published_at: None, correlation_id: None };
@@ -194,7 +197,8 @@ mod tests {
                     company: "C".into(),
                     churn: None,
                 };
-                model.score(&customer, &from)
+                let features = set.compute(&customer, 0, |_, _, _| Ok::<_, ()>(Vec::new())).unwrap();
+                model.score(&customer, &features, "", &from)
             })
             .collect()
     }

@@ -10,7 +10,8 @@ use vigie_server::ports::{
     SmallestChange, WhatIf, Words,
 };
 
-use crate::model::{ModelService, label};
+use crate::features::Features;
+use crate::model::ModelService;
 use crate::planner;
 
 /// The model in service behind the server's port.
@@ -24,9 +25,14 @@ pub(super) fn estimate(interval: &Interval) -> Estimate {
     Estimate { value: interval.estimate, low: interval.low, high: interval.high }
 }
 
+fn optional(features: &BTreeMap<String, f64>) -> Features {
+    features.iter().map(|(name, value)| (name.clone(), Some(*value))).collect()
+}
+
 impl ModelHandle for Model {
     fn score(&self, features: &BTreeMap<String, f64>) -> Answer<WhatIf> {
-        let model = self.0.current();
+        let serving = self.0.serving();
+        let model = &serving.champion;
         for feature in model.features() {
             match features.get(&feature.name) {
                 Some(value) if value.is_finite() => {}
@@ -36,6 +42,8 @@ impl ModelHandle for Model {
                         feature.name
                     )));
                 }
+                // An aggregate may have no value: a customer without an event has no newest one.
+                None if serving.features.is_aggregate(&feature.name) => {}
                 None => {
                     let names: Vec<&str> = model.features().iter().map(|f| f.name.as_str()).collect();
                     return Err(PortError::Invalid(format!(
@@ -46,7 +54,7 @@ impl ModelHandle for Model {
                 }
             }
         }
-        let scored = self.0.score_features(features);
+        let scored = serving.scored(&optional(features));
         Ok(WhatIf {
             probability: scored.probability,
             log_odds: scored.log_odds,
@@ -60,13 +68,14 @@ impl ModelHandle for Model {
     }
 
     fn smallest_change(&self, features: &BTreeMap<String, f64>) -> Option<SmallestChange> {
-        let change = self.0.smallest_change(features, self.threshold())?;
+        let serving = self.0.serving();
+        let change = serving.smallest_change(&optional(features), self.threshold())?;
         Some(SmallestChange {
             from: features.get(&change.name).copied()?,
             to: change.to_value,
             probability: change.probability,
-            text_fr: change.text(Lang::Fr).replacen(&change.name, label(&change.name, Lang::Fr), 1),
-            text_en: change.text(Lang::En).replacen(&change.name, label(&change.name, Lang::En), 1),
+            text_fr: change.text(Lang::Fr).replacen(&change.name, serving.label(&change.name, Lang::Fr), 1),
+            text_en: change.text(Lang::En).replacen(&change.name, serving.label(&change.name, Lang::En), 1),
             feature: change.name,
         })
     }

@@ -55,6 +55,9 @@ pub enum RuntimeError {
     /// The model.
     #[error(transparent)]
     Model(#[from] crate::model::ModelError),
+    /// What the features are.
+    #[error(transparent)]
+    Features(#[from] crate::features::rebuild::RebuildError),
     /// Contracts.
     #[error(transparent)]
     Contract(#[from] vigie_contracts::ContractError),

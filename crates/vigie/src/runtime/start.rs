@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use vigie_contracts::Contracts;
+use vigie_domain::topics::COSTUMERCHURN;
 use vigie_domain::{CustomerId, CustomerView};
 use vigie_log::{Clock, Log, LogError, Publisher, SystemClock};
 use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
@@ -20,6 +21,8 @@ use vigie_streams::{Config as StreamsConfig, ErrorHandler, Streams};
 
 use super::{RunOptions, RuntimeError, archive, data_folder, printer, sources, topics};
 use crate::config::{self, Config};
+use crate::features::FeatureSet;
+use crate::features::rebuild::Rebuild;
 use crate::model::{self, ModelService};
 use crate::planner::{OnDecided, PlannerService, effect_of};
 use crate::ports::{EngineView, Model, Plans, SourcesView};
@@ -69,11 +72,13 @@ impl Running {
         let embedded = open_log(&data, config, &clock)?;
         room(&data)?;
         let log: Arc<dyn Log> = Arc::clone(&embedded) as Arc<dyn Log>;
-        topics::ensure(&*log.admin(), &config.log)?;
-        let (model, trained) = ModelService::open(&data.join("model/churn.vigie"), &config.churn)?;
+        topics::ensure(&*log.admin(), config)?;
+        let contracts = Arc::new(Contracts::built_in()?);
+        let set = Arc::new(FeatureSet::new(&config.features, &contracts.get(COSTUMERCHURN)));
+        let (model, trained) =
+            ModelService::open(&data.join("model/churn.vigie"), &config.churn, &set, clock.now())?;
         let model = Arc::new(model);
         tracing::info!(version = model.current().id(), trained, "model");
-        let contracts = Arc::new(Contracts::built_in()?);
         let store = Arc::new(SqliteStore::open(data.join("vigie.db"))?);
         sinks::declare(&*store)?;
         let publisher = Publisher::start(Arc::clone(&log), LINGER, Arc::clone(&clock))?;
@@ -101,7 +106,9 @@ impl Running {
             on_decided,
         )?);
 
-        let topology = topology(config, &contracts, &model)?;
+        let group = &config.engine.application_id;
+        let rebuild = Arc::new(Rebuild::prepare(&data.join("features.json"), &set, group, &*log.admin())?);
+        let topology = topology(config, &contracts, &model, &rebuild)?;
         let streams_config = StreamsConfig::new(&config.engine.application_id, Arc::clone(&log))
             .clock(Arc::clone(&clock))
             .state_dir(data.join("state"))

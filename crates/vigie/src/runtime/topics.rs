@@ -3,16 +3,20 @@
 use vigie_domain::topics;
 use vigie_log::{Admin, LogError, TopicSpec};
 
-use crate::config::LogConfig;
+use crate::config::Config;
+use crate::features::own_topics;
 
 /// Records that could not be processed at all, with headers that say why.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
 /// Every topic of the application, in the order in which data flows, and whether it is compacted.
-pub const TOPICS: [(&str, bool); 20] = [
+pub const TOPICS: [(&str, bool); 26] = [
     (topics::COSTUMERCHURN, false),
     (topics::TEST3, false),
+    (topics::CUSTOMER_HISTORY, false),
+    (topics::CUSTOMER_FEATURES, false),
     (topics::CHURN_SCORES, false),
+    (topics::SHADOW_SCORES, false),
     (topics::CUSTOMERS, true),
     (topics::RANDOM_USER_DATA, false),
     (topics::USERS, false),
@@ -27,32 +31,39 @@ pub const TOPICS: [(&str, bool); 20] = [
     (topics::SESSION_PATTERNS, false),
     (topics::ALERTS, false),
     (topics::ASSIGNMENTS, true),
+    (topics::MANAGERS, true),
     (topics::OUTCOMES, false),
+    (topics::SCORED_OUTCOMES, false),
+    (topics::AUDIT, false),
     (topics::ANOMALIES, false),
     (DEAD_LETTERS, false),
 ];
 
-/// Makes what is missing. Returns the names that were made.
-pub fn ensure(admin: &dyn Admin, config: &LogConfig) -> Result<Vec<&'static str>, LogError> {
+/// Makes what is missing, with the topics of one's own that features are made of. Returns the names that were made.
+pub fn ensure(admin: &dyn Admin, config: &Config) -> Result<Vec<String>, LogError> {
     let there = admin.list_topics(true)?;
     let mut made = Vec::new();
-    for (name, compacted) in TOPICS {
+    let own = own_topics(&config.features).into_iter().map(|name| (name, false));
+    for (name, compacted) in TOPICS.into_iter().chain(own) {
         if there.iter().any(|topic| topic == name) {
             continue;
         }
         let spec = if compacted {
-            TopicSpec::compacted(name, config.partitions)
+            TopicSpec::compacted(name, config.log.partitions)
         } else {
-            let retention_ms = match config.retention_days {
-                days if days < 0 => -1,
-                days => days.saturating_mul(86_400_000),
+            let days = match name {
+                topics::CUSTOMER_HISTORY => config.churn.history_days,
+                // Who did what, and what came of it, is asked years later.
+                topics::AUDIT | topics::OUTCOMES | topics::SCORED_OUTCOMES => -1,
+                _ => config.log.retention_days,
             };
-            TopicSpec::new(name, config.partitions)
+            let retention_ms = if days < 0 { -1 } else { days.saturating_mul(86_400_000) };
+            TopicSpec::new(name, config.log.partitions)
                 .with("retention.ms", retention_ms.to_string())
                 .with("max.message.bytes", MAX_MESSAGE_BYTES)
         };
         match admin.create_topic(&spec) {
-            Ok(()) => made.push(name),
+            Ok(()) => made.push(name.to_owned()),
             // Another instance was faster.
             Err(LogError::TopicExists { .. }) => {}
             Err(error) => return Err(error),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vigie::config::LogConfig;
+use vigie::config::Config;
 use vigie_log::{Clock, Log as _, ManualClock, Message, Publisher, SystemClock};
 use vigie_log_embedded::{EmbeddedConfig, EmbeddedLog};
 
@@ -15,7 +15,7 @@ use super::{Place, Program, customer, data_folder};
 fn write(place: &Place, clock: &Arc<dyn Clock>, messages: Vec<Message>) -> Vec<(String, u32, i64)> {
     let folder = data_folder(place).join("log");
     let log = EmbeddedLog::open(folder, EmbeddedConfig::new(Arc::clone(clock))).unwrap();
-    vigie::runtime::ensure(&*log.admin(), &LogConfig::default()).unwrap();
+    vigie::runtime::ensure(&*log.admin(), &Config::default()).unwrap();
     let shared = Arc::clone(&log) as Arc<dyn vigie_log::Log>;
     let publisher = Publisher::start(shared, std::time::Duration::ZERO, Arc::clone(clock)).unwrap();
     let origins = messages.into_iter().map(|message| {
