@@ -179,7 +179,7 @@ impl<K: Key, V: Value> KStream<K, V> {
         store_name: Arc<str>,
         store: Store<K, V>,
     ) -> KTable<K, V> {
-        let name = self.graph.borrow_mut().name(name, prefix);
+        let name = name.unwrap_or_else(|| self.graph.borrow_mut().generate(prefix));
         let key = serde_or_error(&self.graph, store.key.or_else(|| self.key.clone()), &name, "key");
         let value = serde_or_error(&self.graph, store.value.or_else(|| self.value.clone()), &name, "value");
         let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
@@ -209,19 +209,18 @@ pub(crate) struct Repartition<K, V> {
     pub prefix: Arc<str>,
     pub key: SerdeRef<K>,
     pub value: SerdeRef<V>,
-    pub drop_null_keys: bool,
     pub partitions: Option<u32>,
     pub partitioner: Option<super::options::Partitioner<K, V>>,
 }
 
 impl<K: Value, V: Value> Repartition<K, V> {
     pub(crate) fn of(prefix: Arc<str>, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
-        Self { prefix, key, value, drop_null_keys: true, partitions: None, partitioner: None }
+        Self { prefix, key, value, partitions: None, partitioner: None }
     }
 
     pub(crate) fn add(self, graph: &GraphRef, parent: NodeId) -> KStream<K, V> {
         use super::operators::sink::{Sink, Target};
-        use super::operators::stateless::NotNullKey;
+        use super::operators::stateless::PassThrough;
         let topic: Arc<str> = match self.prefix.strip_suffix("-repartition") {
             Some(_) => Arc::clone(&self.prefix),
             None => format!("{}-repartition", self.prefix).into(),
@@ -244,13 +243,10 @@ impl<K: Value, V: Value> Repartition<K, V> {
                 )
             }
         };
-        let mut last = parent;
-        if self.drop_null_keys {
-            let key = Arc::clone(&self.key);
-            last = graph.borrow_mut().add_processor(filter_name, &[parent], Vec::new(), move |wiring| {
-                Node::boxed(NotNullKey::<K, V> { key: Arc::clone(&key), out: wiring.out() })
-            });
-        }
+        // It filters nothing any more, but keeps the place that it has in Kafka Streams' topologies.
+        let last = graph.borrow_mut().add_processor(filter_name, &[parent], Vec::new(), |wiring| {
+            Node::boxed(PassThrough::<K, V> { out: wiring.out() })
+        });
         let name = TopicName::Internal(Arc::clone(&topic));
         let (key, value, partitioner) = (Arc::clone(&self.key), Arc::clone(&self.value), self.partitioner);
         let (node_name, target) = (Arc::clone(&sink_name), name.clone());

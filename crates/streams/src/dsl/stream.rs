@@ -248,7 +248,7 @@ impl<K: Value, V: Value> KStream<K, V> {
             },
         );
         let parent = Self { node, next_name: None, ..self.clone() };
-        Split { parent, name, branches, made: RefCell::new(0) }
+        Split { parent, name, branches, made: RefCell::new(0), next_name: RefCell::default() }
     }
 
     /// The records of both streams, in no particular order between them.
@@ -324,11 +324,11 @@ impl<K: Value, V: Value> KStream<K, V> {
     /// Sends the stream through an internal topic `<application.id>-<name>-repartition`.
     pub fn repartition(&self, options: Repartitioned<K, V>) -> Self {
         let name = options.name.clone().or_else(|| self.next_name.clone());
-        let name = self.graph.borrow_mut().name(name, "KSTREAM-REPARTITION-");
+        // Kafka Streams uses up no number here when a name is given.
+        let name = name.unwrap_or_else(|| self.graph.borrow_mut().generate("KSTREAM-REPARTITION-"));
         let key = serde_or_error(&self.graph, options.key.or_else(|| self.key.clone()), &name, "key");
         let value = serde_or_error(&self.graph, options.value.or_else(|| self.value.clone()), &name, "value");
         Repartition {
-            drop_null_keys: false,
             partitions: options.partitions,
             partitioner: options.partitioner,
             ..Repartition::of(name, key, value)
@@ -415,10 +415,21 @@ pub struct Split<K, V> {
     name: Arc<str>,
     branches: SharedBranches<K, V>,
     made: RefCell<u32>,
+    next_name: RefCell<Option<String>>,
 }
 
 impl<K: Value, V: Value> Split<K, V> {
-    fn add(&self, predicate: Option<Predicate<K, V>>, name: String) -> KStream<K, V> {
+    /// Names the next branch: the node is called after the split and this name together.
+    pub fn named(&self, name: &str) -> &Self {
+        *self.next_name.borrow_mut() = Some(name.to_owned());
+        self
+    }
+
+    fn add(&self, predicate: Option<Predicate<K, V>>, number: u32) -> KStream<K, V> {
+        let end = self.next_name.borrow_mut().take().unwrap_or_else(|| number.to_string());
+        let name = format!("{}{end}", self.name);
+        // As in Kafka Streams, each branch uses up a number that it does not show.
+        let _ = self.parent.graph.borrow_mut().generate("KSTREAM-BRANCHCHILD-");
         self.branches.lock().unwrap_or_else(PoisonError::into_inner).push(predicate);
         let parent = &self.parent;
         let node =
@@ -431,12 +442,12 @@ impl<K: Value, V: Value> Split<K, V> {
     /// The records that match this predicate and none of the earlier ones.
     pub fn branch(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
         *self.made.borrow_mut() += 1;
-        let name = format!("{}-{}", self.name, self.made.borrow());
-        self.add(Some(Arc::new(predicate)), name)
+        let number = *self.made.borrow();
+        self.add(Some(Arc::new(predicate)), number)
     }
 
     /// The records that match no predicate. Without it they are dropped.
     pub fn default_branch(self) -> KStream<K, V> {
-        self.add(None, format!("{}-0", self.name))
+        self.add(None, 0)
     }
 }

@@ -88,6 +88,10 @@ impl<K: Key, V: Value> KTable<K, V> {
                 out: wiring.out(),
             })
         });
+        if filter {
+            // Where the rows before are at hand anyway, tombstones of rows that were not there need not be sent.
+            self.graph.borrow_mut().send_old_if_kept(self.node, node);
+        }
         let keeps = match (&key, &value) {
             (Some(key), Some(value)) => {
                 let def = key_value_def(&store_name, &store.settings, Arc::clone(key), Arc::clone(value));

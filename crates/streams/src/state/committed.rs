@@ -14,6 +14,8 @@ pub(crate) struct StoreMark {
     pub position: Offset,
     /// The largest timestamp ever put: windows behind it minus retention are gone.
     pub observed_time: Timestamp,
+    /// The latest window's start (or session's end): what has expired is reckoned from it.
+    pub latest_window: Timestamp,
 }
 
 /// What a scan calls for each entry: key, value.

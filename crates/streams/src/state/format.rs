@@ -48,6 +48,10 @@ pub(crate) trait KeyFormat<Q>: Send + Sync {
     fn time(&self, _key: &Q) -> Option<Timestamp> {
         None
     }
+    /// The same of a local key.
+    fn local_time(&self, _local: &[u8]) -> Option<Timestamp> {
+        None
+    }
 }
 
 const SIGN: u64 = 1 << 63;
@@ -128,6 +132,9 @@ impl<K> KeyFormat<WindowKey<K>> for WindowKeys<K> {
     fn time(&self, key: &WindowKey<K>) -> Option<Timestamp> {
         Some(key.start)
     }
+    fn local_time(&self, local: &[u8]) -> Option<Timestamp> {
+        split_last(local).map(|(_, start)| from_ordered(start))
+    }
 }
 
 /// Keys of session stores.
@@ -176,6 +183,9 @@ impl<K> KeyFormat<SessionKey<K>> for SessionKeys<K> {
     fn time(&self, key: &SessionKey<K>) -> Option<Timestamp> {
         Some(key.end)
     }
+    fn local_time(&self, local: &[u8]) -> Option<Timestamp> {
+        split_last(split_last(local)?.0).map(|(_, end)| from_ordered(end))
+    }
 }
 
 impl<Q, F: KeyFormat<Q> + ?Sized> KeyFormat<Q> for Arc<F> {
@@ -193,6 +203,9 @@ impl<Q, F: KeyFormat<Q> + ?Sized> KeyFormat<Q> for Arc<F> {
     }
     fn time(&self, key: &Q) -> Option<Timestamp> {
         (**self).time(key)
+    }
+    fn local_time(&self, local: &[u8]) -> Option<Timestamp> {
+        (**self).local_time(local)
     }
 }
 

@@ -3,7 +3,7 @@
 //! # Format (version 1)
 //! ```text
 //! keyspace "s.<store>"   u32 partition, big endian | local key -> value
-//! keyspace "marks"       "<store>/<partition>" -> u8 version | u32 crc32 of the rest | i64 position | i64 observed time (little endian)
+//! keyspace "marks"       "<store>/<partition>" -> u8 version | u32 crc32 of the rest | i64 position | i64 observed time | i64 latest window (little endian)
 //! ```
 //! Values and marks of a task are written in one batch, which fjall applies entirely or not at all. The journal reaches the
 //! disk with some delay: after a power cut the store is an older state of itself, and the changelog's tail makes it whole.
@@ -18,7 +18,7 @@ use vigie_log::PartitionId;
 use super::committed::{Backend, Committed, StoreBatch, StoreMark, Visit, Writes};
 use crate::error::StateError;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Entries removed in one batch when a range is dropped.
 const REMOVE_AT_ONCE: usize = 8192;
 
@@ -80,10 +80,11 @@ fn database_error(place: &str, error: &fjall::Error) -> StateError {
 }
 
 fn encode_mark(mark: StoreMark) -> Vec<u8> {
-    let mut body = Vec::with_capacity(21);
+    let mut body = Vec::with_capacity(29);
     body.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
     body.extend_from_slice(&mark.position.to_le_bytes());
     body.extend_from_slice(&mark.observed_time.to_le_bytes());
+    body.extend_from_slice(&mark.latest_window.to_le_bytes());
     let (head, tail) = body.split_at_mut(5);
     let crc = crc32fast::hash(tail).to_le_bytes();
     for (place, byte) in head.iter_mut().skip(1).zip(crc) {
@@ -99,10 +100,12 @@ fn decode_mark(bytes: &[u8]) -> Option<StoreMark> {
     if version != VERSION || u32::from_le_bytes(crc) != crc32fast::hash(tail) {
         return None;
     }
-    let (position, observed) = tail.split_first_chunk::<8>()?;
+    let (position, tail) = tail.split_first_chunk::<8>()?;
+    let (observed, latest) = tail.split_first_chunk::<8>()?;
     Some(StoreMark {
         position: i64::from_le_bytes(*position),
-        observed_time: i64::from_le_bytes(observed.try_into().ok()?),
+        observed_time: i64::from_le_bytes(*observed),
+        latest_window: i64::from_le_bytes(latest.try_into().ok()?),
     })
 }
 
@@ -238,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_damaged_mark_counts_as_none() {
-        let mark = StoreMark { position: 7, observed_time: -1 };
+        let mark = StoreMark { position: 7, observed_time: -1, latest_window: -1 };
         let bytes = encode_mark(mark);
         assert_eq!(decode_mark(&bytes), Some(mark));
         for place in 0..bytes.len() {

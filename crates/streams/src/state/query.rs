@@ -173,7 +173,7 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
         let (partitions, count) = self.held();
         let held: Vec<PartitionId> = partitions.iter().map(|(partition, _)| *partition).collect();
         for (_, store) in partitions {
-            let observed = store.mark()?.map_or(-1, |mark| mark.observed_time);
+            let observed = store.mark()?.map_or(-1, |mark| mark.latest_window);
             let ranges = key_ranges(&*self.types.keys, key, from, to, self.retention(), observed)
                 .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
             for (low, high) in ranges {
@@ -210,7 +210,7 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
     pub fn fetch_all(&self, from: Timestamp, to: Timestamp) -> Result<Vec<(WindowKey<K>, V)>, StateError> {
         let mut found = Vec::new();
         for (_, store) in self.held().0 {
-            let observed = store.mark()?.map_or(-1, |mark| mark.observed_time);
+            let observed = store.mark()?.map_or(-1, |mark| mark.latest_window);
             let live = from.max(self.retention().live_from(observed));
             // Segments are the first part of the key, so that old ones are not even read.
             let first = super::format::ordered(live.div_euclid(self.retention().segment_ms)).to_vec();

@@ -51,7 +51,7 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> Sessi
     pub fn all(
         &mut self,
     ) -> Result<impl Iterator<Item = Result<(SessionKey<K>, V), StateError>> + '_, StateError> {
-        let live = self.store.retention.map_or(Timestamp::MIN, |r| r.live_from(self.store.observed()));
+        let live = self.store.retention.map_or(Timestamp::MIN, |r| r.live_from(self.store.latest()));
         let scan = self.store.scan(Bound::Unbounded, Bound::Unbounded, false)?;
         Ok(scan.filter_map(move |entry| match entry {
             Ok((session, value, _)) => (session.end >= live).then_some(Ok((session, value))),
@@ -67,7 +67,7 @@ pub(crate) fn find_sessions<K: Hash + Eq + Clone + Send + 'static, V: Clone + Se
     latest_start: Timestamp,
 ) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
     let Some(retention) = store.retention else { return Ok(Vec::new()) };
-    let from = earliest_end.max(retention.live_from(store.observed()));
+    let from = earliest_end.max(retention.live_from(store.latest()));
     let mut local = Vec::new();
     let probe = SessionKey { key: key.clone(), start: 0, end: from };
     store
@@ -78,7 +78,7 @@ pub(crate) fn find_sessions<K: Hash + Eq + Clone + Send + 'static, V: Clone + Se
     let mut found = Vec::new();
     let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
     // A session ends no later than the largest timestamp seen.
-    for s in segment(from)..=segment(store.observed().max(from)) {
+    for s in segment(from)..=segment(store.latest().max(from)) {
         let bound = |end: Timestamp, start: Timestamp| {
             let mut bytes = ordered(s).to_vec();
             bytes.extend_from_slice(&key_bytes);

@@ -70,6 +70,9 @@ pub(crate) struct TypedStore<Q, V> {
     pub(super) committed: Arc<dyn Committed>,
     observed: Timestamp,
     committed_observed: Timestamp,
+    /// The latest start of a window or end of a session.
+    latest: Timestamp,
+    committed_latest: Timestamp,
     /// The segment up to which everything has been removed.
     expired_to: Option<i64>,
     scratch: Vec<u8>,
@@ -83,7 +86,9 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         retention: Option<Retention>,
         committed: Arc<dyn Committed>,
     ) -> Result<Self, StateError> {
-        let observed = committed.mark()?.map_or(-1, |mark| mark.observed_time);
+        let mark = committed.mark()?;
+        let observed = mark.map_or(-1, |mark| mark.observed_time);
+        let latest = mark.map_or(-1, |mark| mark.latest_window);
         Ok(Self {
             name,
             keys,
@@ -96,6 +101,8 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             committed,
             observed,
             committed_observed: observed,
+            latest,
+            committed_latest: latest,
             expired_to: None,
             scratch: Vec::new(),
         })
@@ -114,10 +121,15 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         self.observed
     }
 
+    /// The latest start of a window, or end of a session, put.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
     /// Whether an entry of this time has expired.
     #[inline]
     pub(crate) fn expired(&self, time: Timestamp) -> bool {
-        self.retention.is_some_and(|retention| time < retention.live_from(self.observed))
+        self.retention.is_some_and(|retention| time < retention.live_from(self.latest))
     }
 
     /// The position of a key in the cache, loaded from the committed store if need be. Valid until the next commit or abort.
@@ -166,7 +178,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         self.observed = self.observed.max(written);
         if let Some((key, entry)) = self.cache.get_index_mut(slot) {
             if self.retention.is_some() {
-                self.observed = self.observed.max(self.keys.time(key).unwrap_or(-1));
+                self.latest = self.latest.max(self.keys.time(key).unwrap_or(-1));
             }
             entry.value = value.map(|value| (value, written));
             entry.written = written;
@@ -218,14 +230,14 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
 
     /// The first local key that has not expired, if windows expire here.
     fn live_from(&self) -> Option<[u8; 8]> {
-        self.retention.map(|retention| ordered(retention.live_segment(self.observed)))
+        self.retention.map(|retention| ordered(retention.live_segment(self.latest)))
     }
 
     /// Stages the removal of windows whose whole segment has expired, and says so to the changelog: its records carry event times,
     /// so that the log's own retention, which goes by the wall clock, would remove too much in a replay.
     fn expire(&mut self, changelog: &mut Option<&mut BatchBuilder>) -> Result<(), StateError> {
         let (Some(retention), Some(live)) = (self.retention, self.live_from()) else { return Ok(()) };
-        let segment = retention.live_segment(self.observed);
+        let segment = retention.live_segment(self.latest);
         if self.expired_to == Some(segment) {
             return Ok(());
         }
@@ -336,13 +348,18 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
             Some(position) => Some(position),
             None => self.committed.mark()?.map(|mark| mark.position),
         };
-        let mark = StoreMark { position: position.unwrap_or(0), observed_time: self.observed };
+        let mark = StoreMark {
+            position: position.unwrap_or(0),
+            observed_time: self.observed,
+            latest_window: self.latest,
+        };
         batch.stores.push((Arc::clone(&self.committed), Writes { entries, mark: Some(mark) }));
         Ok(())
     }
 
     fn committed(&mut self, cache_entries: usize) {
         self.committed_observed = self.observed;
+        self.committed_latest = self.latest;
         if self.cache.len() > cache_entries {
             self.cache.clear();
             self.cache.shrink_to(cache_entries / 2);
@@ -355,6 +372,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         self.overlay.clear();
         self.staged.clear();
         self.observed = self.committed_observed;
+        self.latest = self.committed_latest;
         self.expired_to = None;
     }
 
@@ -372,14 +390,16 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
                 bytes
             });
             self.observed = self.observed.max(record.timestamp);
+            self.latest = self.latest.max(self.keys.local_time(&local).unwrap_or(-1));
             writes.entries.push((local, value));
             applied += 1;
         }
         // Sorted, the database takes them faster; a stable sort keeps the last of a key last.
         writes.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        writes.mark = Some(StoreMark { position, observed_time: self.observed });
+        writes.mark = Some(StoreMark { position, observed_time: self.observed, latest_window: self.latest });
         self.committed.write(writes)?;
         self.committed_observed = self.observed;
+        self.committed_latest = self.latest;
         Ok(applied)
     }
 
@@ -389,6 +409,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
 
     fn wipe(&mut self) -> Result<(), StateError> {
         self.committed_observed = -1;
+        self.committed_latest = -1;
         self.abort();
         self.committed.wipe()
     }

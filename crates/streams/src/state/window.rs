@@ -47,7 +47,7 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> Windo
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, V)>, StateError> {
         let retention = self.store.retention.unwrap_or(Retention::of(i64::MAX));
-        let observed = self.store.observed();
+        let observed = self.store.latest();
         let mut found = Vec::new();
         for (low, high) in key_ranges(&*self.store.keys, key, from, to, retention, observed)
             .map_err(|source| StateError::Encode { store: self.store.name.to_string(), source })?
@@ -68,7 +68,7 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> Windo
         from: Timestamp,
         to: Timestamp,
     ) -> Result<impl Iterator<Item = Result<(WindowKey<K>, V), StateError>> + '_, StateError> {
-        let from = self.store.retention.map_or(from, |r| from.max(r.live_from(self.store.observed())));
+        let from = self.store.retention.map_or(from, |r| from.max(r.live_from(self.store.latest())));
         let scan = self.store.scan(Bound::Unbounded, Bound::Unbounded, false)?;
         Ok(scan.filter_map(move |entry| match entry {
             Ok((window, value, _)) => (from..=to).contains(&window.start).then_some(Ok((window, value))),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::graph::{NodeId, NodeKind};
 use super::{SubTopology, Topology};
@@ -33,34 +34,18 @@ impl Topology {
         out
     }
 
-    /// Size of the tree below each node, the node included: large ones are printed first.
-    fn sizes(&self, sub: &SubTopology) -> HashMap<NodeId, u64> {
-        let mut sizes: HashMap<NodeId, u64> = HashMap::new();
-        for id in sub.nodes.iter().rev() {
-            let below =
-                self.inner.node(*id).children.iter().map(|child| sizes.get(child).copied().unwrap_or(0));
-            let size = below.fold(1_u64, u64::saturating_add);
-            sizes.insert(*id, size);
-        }
-        sizes
-    }
-
     fn describe_sub(&self, sub: &SubTopology, out: &mut String) {
-        let sizes = self.sizes(sub);
-        let sorted = |ids: &[NodeId]| {
-            let mut ids = ids.to_vec();
-            ids.sort_by_key(|id| {
-                (std::cmp::Reverse(sizes.get(id).copied()), self.inner.node(*id).name.clone())
-            });
-            ids
-        };
-        let names = |ids: &[NodeId]| {
-            let names: Vec<_> = sorted(ids).iter().map(|id| self.inner.node(*id).name.to_string()).collect();
+        let order = Order::of(self, sub);
+        let names = |ids: Option<&Vec<NodeId>>| {
+            let names: Vec<_> =
+                ids.into_iter().flatten().map(|id| self.inner.node(*id).name.to_string()).collect();
             if names.is_empty() { String::from("none") } else { names.join(", ") }
         };
-        for id in sorted(&sub.nodes) {
+        let mut nodes = sub.nodes.clone();
+        nodes.sort_by_key(|id| order.rank(self, *id));
+        for id in nodes {
             let node = self.inner.node(id);
-            let (children, parents) = (names(&node.children), names(&node.parents));
+            let (children, parents) = (names(order.children.get(&id)), names(order.parents.get(&id)));
             let name = &node.name;
             let _ = match &node.kind {
                 NodeKind::Source { topics, .. } => {
@@ -87,4 +72,67 @@ impl Topology {
             };
         }
     }
+}
+
+/// The order in which Kafka Streams prints nodes and their neighbours: by the size of the tree below a node, then by name. For the
+/// neighbours those sizes count that were known when they were linked, and they are linked in the order of a Java hash map.
+#[derive(Default)]
+struct Order {
+    sizes: HashMap<NodeId, u64>,
+    parents: HashMap<NodeId, Vec<NodeId>>,
+    children: HashMap<NodeId, Vec<NodeId>>,
+}
+
+impl Order {
+    fn of(topology: &Topology, sub: &SubTopology) -> Self {
+        let mut order = Self::default();
+        order.sizes.extend(sub.nodes.iter().map(|id| (*id, 1)));
+        let mut linked = sub.nodes.clone();
+        linked.sort_by_key(|id| java_bucket(&topology.inner.node(*id).name, sub.nodes.len()));
+        for id in linked {
+            for parent in &topology.inner.node(id).parents {
+                order.insert(topology, id, *parent, true);
+                order.insert(topology, *parent, id, false);
+                let size = order.sizes.get(&id).copied().unwrap_or(1);
+                order.grow(*parent, size);
+            }
+        }
+        order
+    }
+
+    fn rank(&self, topology: &Topology, id: NodeId) -> (std::cmp::Reverse<u64>, Arc<str>) {
+        let size = self.sizes.get(&id).copied().unwrap_or(1);
+        (std::cmp::Reverse(size), Arc::clone(&topology.inner.node(id).name))
+    }
+
+    fn insert(&mut self, topology: &Topology, of: NodeId, neighbour: NodeId, above: bool) {
+        let rank = self.rank(topology, neighbour);
+        let held = if above { &self.parents } else { &self.children }.get(&of).map_or(&[][..], Vec::as_slice);
+        let at = held.iter().take_while(|other| self.rank(topology, **other) <= rank).count();
+        let list = if above { &mut self.parents } else { &mut self.children }.entry(of).or_default();
+        if !list.contains(&neighbour) {
+            list.insert(at.min(list.len()), neighbour);
+        }
+    }
+
+    /// A node's tree grew, and so did those of the nodes above it as far as they are linked.
+    fn grow(&mut self, id: NodeId, by: u64) {
+        if let Some(size) = self.sizes.get_mut(&id) {
+            *size = size.saturating_add(by);
+        }
+        for parent in self.parents.get(&id).cloned().unwrap_or_default() {
+            self.grow(parent, by);
+        }
+    }
+}
+
+/// Where a name lies in a Java `HashMap` of so many entries.
+fn java_bucket(name: &str, entries: usize) -> u32 {
+    let hash =
+        name.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
+    let mut capacity = 16_usize;
+    while entries * 4 > capacity * 3 {
+        capacity *= 2;
+    }
+    (hash ^ (hash >> 16)) & (u32::try_from(capacity).unwrap_or(u32::MAX) - 1)
 }

@@ -110,9 +110,10 @@ impl Graph {
         name.into()
     }
 
-    /// The name given, or the next generated one. A name given does not use up a number, as in Kafka Streams.
+    /// The name given, or the next generated one. A number is used up in any case, as in Kafka Streams.
     pub(crate) fn name(&mut self, given: Option<Arc<str>>, prefix: &str) -> Arc<str> {
-        given.unwrap_or_else(|| self.generate(prefix))
+        let generated = self.generate(prefix);
+        given.unwrap_or(generated)
     }
 
     pub(crate) fn add(
@@ -193,6 +194,20 @@ impl Graph {
                     None
                 }
             };
+        }
+    }
+
+    /// Makes `node` and the tables above it send old rows, if a store that exists anyway holds them.
+    pub(crate) fn send_old_if_kept(&mut self, parent: NodeId, node: NodeId) {
+        let mut root = parent;
+        while let Some(above) = self.table_parents.get(&root) {
+            root = *above;
+        }
+        if !self.lazy_stores.contains_key(&root) {
+            self.send_old(parent);
+            if let Some(def) = self.nodes.get_mut(node) {
+                def.send_old = true;
+            }
         }
     }
 

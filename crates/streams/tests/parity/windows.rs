@@ -1,0 +1,3 @@
+//! Session, sliding and unlimited windows, emission on close, suppression, co-grouping.
+
+parity! {}
