@@ -21,14 +21,19 @@ pub struct Case {
 /// A store and how its content reads as text.
 pub struct Store {
     pub name: &'static str,
-    pub dump: Box<dyn Fn(&TopologyTestDriver) -> Vec<(String, String)>>,
+    pub dump: Box<Dump>,
 }
+
+/// Keys and values of a store, in its order.
+pub type Dump = dyn Fn(&TopologyTestDriver) -> Vec<(String, String)>;
+/// Step, topic, key, value, timestamp.
+pub type Written = (i64, String, Option<String>, Option<String>, i64);
 
 /// What came of a scenario.
 #[derive(Serialize, Deserialize, PartialEq, Debug, Clone, Default)]
 pub struct Outcome {
-    /// Step, topic, key, value, timestamp; by step, then by topic, then in the order of writing.
-    pub out: Vec<(i64, String, Option<String>, Option<String>, i64)>,
+    /// By step, then by topic, then in the order of writing.
+    pub out: Vec<Written>,
     /// Content of the stores, in their order.
     pub stores: BTreeMap<String, Vec<(String, String)>>,
     /// Records dropped: null keys where none may be, and records that came too late.
