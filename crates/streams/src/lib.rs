@@ -28,9 +28,9 @@ pub use processor::{
 };
 pub use record::{Headers, OwnedHeader, Record, RecordMetadata, Window, Windowed};
 pub use runtime::{
-    Config, ErrorHandler, ErrorResponse, FailedRecord, MetricsSnapshot, PartitionLag, ProcessingGuarantee,
-    RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State, Streams, TaskSnapshot,
-    UncaughtErrorPolicy,
+    Config, ErrorHandler, ErrorResponse, FailedRecord, MemoryUse, MetricsSnapshot, PartitionLag,
+    ProcessingGuarantee, RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State, Streams,
+    TaskSnapshot, UncaughtErrorPolicy,
 };
 pub use state::{
     KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, WindowKey,

@@ -66,7 +66,7 @@ pub struct Config {
     pub(crate) idle_source_timeout: Option<Duration>,
     pub(crate) max_poll_bytes: usize,
     pub(crate) cache_entries: usize,
-    pub(crate) state_cache_bytes: u64,
+    pub(crate) memory_budget: usize,
     pub(crate) replication_factor: u16,
     pub(crate) retry_backoff: Duration,
     pub(crate) client_id: Option<String>,
@@ -95,7 +95,7 @@ impl Config {
             idle_source_timeout: None,
             max_poll_bytes: 4 << 20,
             cache_entries: 1 << 20,
-            state_cache_bytes: 16 << 20,
+            memory_budget: 192 << 20,
             replication_factor: 1,
             retry_backoff: Duration::from_millis(50),
             client_id: None,
@@ -183,9 +183,11 @@ impl Config {
         self
     }
 
-    /// Bytes of the block cache of the state on disk.
-    pub fn state_cache_bytes(mut self, bytes: u64) -> Self {
-        self.state_cache_bytes = bytes;
+    /// Bytes of memory for all state of this program together: caches, entries that are not on disk yet, the database's block cache.
+    /// Default 192 MiB, at least 8 MiB. When there is more state, what was not used for long goes to disk. Stores that are kept in memory
+    /// ([`Store::in_memory`](crate::Store::in_memory), or all of them without a state directory) are not bounded by it.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.memory_budget = bytes;
         self
     }
 

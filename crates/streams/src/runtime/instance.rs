@@ -290,7 +290,7 @@ pub(crate) fn open_store(
     disk: Option<&dyn Backend>,
 ) -> Result<Arc<dyn Committed>, StateError> {
     match disk {
-        Some(disk) if def.persistent => disk.open(&def.name, partition),
-        _ => memory.open(&def.name, partition),
+        Some(disk) if def.persistent => disk.open(&def.name, partition, def.logged),
+        _ => memory.open(&def.name, partition, def.logged),
     }
 }

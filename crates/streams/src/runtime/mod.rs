@@ -20,6 +20,6 @@ mod topics;
 pub use config::{Config, ProcessingGuarantee, UncaughtErrorPolicy};
 pub use handlers::{ErrorHandler, ErrorResponse, FailedRecord};
 pub(crate) use instance::{Handlers, Instance, open_store};
-pub use metrics::{MetricsSnapshot, PartitionLag, RestoreProgress, StandbySnapshot, TaskSnapshot};
+pub use metrics::{MemoryUse, MetricsSnapshot, PartitionLag, RestoreProgress, StandbySnapshot, TaskSnapshot};
 pub use restore::{RestoreEvent, RestorePhase};
 pub use streams::{State, Streams};

@@ -11,7 +11,9 @@ use super::config::Config;
 use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
 use crate::error::StreamsError;
-use crate::state::{AnyStore, Backend, Freshness, KeptMemory, PersistentBackend, StoreRegistry};
+use crate::state::{
+    AnyStore, Backend, Freshness, KeptMemory, MemoryBudget, PersistentBackend, StoreRegistry,
+};
 use crate::topology::{TaskId, Topology};
 
 pub(crate) struct Shared {
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub process_id: String,
     /// State in memory, kept while tasks move between the threads of this process.
     pub memory: KeptMemory,
+    /// The memory that state may take, in all threads.
+    pub budget: MemoryBudget,
     /// What survives the process, if there is a state directory.
     pub disk: Option<Box<dyn Backend>>,
     pub registry: Arc<StoreRegistry>,
@@ -67,9 +71,10 @@ impl Shared {
         let admin = config.log.admin();
         let mut counts = retried(&config, || PartitionCounts::resolve(&topology.inner, id, &*admin))?;
         retried(&config, || counts.create_internal(&topology.inner, id, config.replication_factor, &*admin))?;
+        let budget = MemoryBudget::new(config.memory_budget);
         let disk = match &config.state_dir {
             Some(dir) => {
-                let disk = PersistentBackend::open_at(dir, id, config.state_cache_bytes)?;
+                let disk = PersistentBackend::open_at(dir, id, &budget)?;
                 Some(Box::new(disk) as Box<dyn Backend>)
             }
             None => None,
@@ -92,6 +97,7 @@ impl Shared {
             admin,
             counts,
             memory: KeptMemory::default(),
+            budget,
             disk,
             registry,
             directory: Arc::new(directory),

@@ -15,7 +15,7 @@ use vigie_log::{
 use super::config::{Config, ProcessingGuarantee};
 use super::shared::Shared;
 use super::thread::StreamThread;
-use crate::state::{Staleness, SurvivingBackend};
+use crate::state::{Staleness, SurvivingBackend, Survivors};
 use crate::{
     BoxError, Consumed, Joined, Processor, ProcessorContext, Produced, Record, Store, StoreBuilder,
     StreamsBuilder, TimeWindows, Topology,
@@ -90,7 +90,7 @@ struct World {
     dice: Dice,
     clock: Arc<ManualClock>,
     log: SimulatedLog,
-    disks: Vec<SurvivingBackend>,
+    disks: Vec<Survivors>,
     processes: Vec<Option<Process>>,
     /// The place at which the running process dies next.
     doomed: Arc<Mutex<Option<&'static str>>>,
@@ -100,8 +100,9 @@ struct World {
     producer: Box<dyn Producer>,
 }
 
-const POINTS: [&str; 7] = [
+const POINTS: [&str; 8] = [
     "before log commit",
+    "in flush",
     "after log commit",
     "after store commit",
     "before restore",
@@ -132,7 +133,7 @@ impl World {
             dice: Dice(seed),
             clock,
             log,
-            disks: vec![SurvivingBackend::default(), SurvivingBackend::default()],
+            disks: vec![Survivors::default(), Survivors::default()],
             processes: vec![None, None],
             doomed: Arc::default(),
             sent: vec![Vec::new(); PARTITIONS as usize],
@@ -155,12 +156,23 @@ impl World {
             .retry_backoff(Duration::ZERO)
             .cache_entries(if self.seed.is_multiple_of(2) { 0 } else { 1000 })
             .standby_replicas(self.replicas())
+            // So little that stores go to disk with nearly every commit.
+            .memory_budget(if self.seed % 5 == 1 { 4 << 10 } else { 8 << 20 })
             .guarantee(ProcessingGuarantee::ExactlyOnce);
         config.threads = 2;
         let mut shared = Shared::prepare(topology(), config).unwrap();
         // Some seeds lose their local files at each death and restore from the changelogs alone.
         if !self.seed.is_multiple_of(3) {
-            shared.disk = Some(Box::new(self.disks[number].clone()));
+            let doomed = Arc::clone(&self.doomed);
+            let dies = move || {
+                let mut doomed = doomed.lock().unwrap();
+                let dies = *doomed == Some("in flush");
+                if dies {
+                    *doomed = None;
+                }
+                dies
+            };
+            shared.disk = Some(Box::new(SurvivingBackend::new(&self.disks[number], &shared.budget, dies)));
         }
         shared.crash = Some(Arc::new(move |point| {
             let mut doomed = doomed.lock().unwrap();
@@ -262,6 +274,9 @@ impl World {
                     for thread in &mut process.threads {
                         *self.doomed.lock().unwrap() = None;
                         thread.close().unwrap();
+                    }
+                    if let Some(disk) = &process.shared.disk {
+                        disk.flush().unwrap();
                     }
                 }
             }

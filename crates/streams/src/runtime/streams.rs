@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vigie_log::MemberEndpoint;
 
 use super::config::{Config, StateListener, UncaughtErrorPolicy};
-use super::metrics::{MetricsSnapshot, ThreadTotals};
+use super::metrics::{MemoryUse, MetricsSnapshot, ThreadTotals};
 use super::shared::Shared;
 use super::thread::StreamThread;
 use crate::error::StreamsError;
@@ -266,6 +266,13 @@ impl Streams {
             rebalances: all.rebalances,
             tasks: all.tasks,
             stores: self.shared.as_ref().map_or_else(Default::default, |shared| shared.registry.sizes()),
+            memory: self.shared.as_ref().map_or_else(MemoryUse::default, |shared| MemoryUse {
+                budget: shared.budget.total(),
+                caches: shared.budget.caches(),
+                tables: shared.budget.tables(),
+                block_cache: shared.budget.block_cache(),
+                spills: shared.budget.spills(),
+            }),
             threads: self.threads.iter().filter(|thread| !thread.is_finished()).count(),
         }
     }
@@ -294,6 +301,12 @@ impl Streams {
             }
             // Panics are caught inside.
             let _ = thread.join();
+        }
+        if let Some(disk) = &shared.disk
+            && let Err(error) = disk.flush()
+        {
+            // Nothing is lost: the next start applies the changelogs from where the disk is.
+            tracing::warn!(%error, "the state on disk stays behind");
         }
         self.status.update(|(state, ..)| {
             if *state != State::Error {

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! operator ──▶ TypedStore: typed cache (dirty entries) ─flush─▶ overlay (bytes, uncommitted) ─commit─▶ Committed (bytes)
-//!                                                        └────▶ changelog batch
+//!                                                        └────▶ changelog batch                   └▶ Resident ─now and then─▶ disk
 //! ```
 //! Invariants:
 //! - nothing uncommitted ever reaches the committed store: a crash or an abort drops cache and overlay;
 //! - every key in the overlay is in the cache too, until the next commit;
-//! - values and the changelog's position reach the committed store in one atomic batch;
+//! - values and the changelog's position reach the committed store in one atomic batch; the disk may be behind it (see `resident`);
 //! - readers from other threads see committed state only.
 
+mod budget;
 mod committed;
 mod format;
 mod key_value;
@@ -17,8 +18,10 @@ mod memory;
 mod persistent;
 mod query;
 mod registry;
+mod resident;
 mod scan;
 mod session;
+mod table;
 mod typed;
 mod window;
 
@@ -27,13 +30,14 @@ use std::sync::Arc;
 
 use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
 
+pub(crate) use budget::MemoryBudget;
 pub(crate) use committed::{Backend, Committed, StoreBatch, StoreMark};
 pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
 pub use format::{SessionKey, WindowKey};
 pub use key_value::KeyValueStore;
-#[cfg(test)]
-pub(crate) use memory::SurvivingBackend;
 pub(crate) use memory::{KeptMemory, MemoryBackend};
+#[cfg(test)]
+pub(crate) use memory::{SurvivingBackend, Survivors};
 pub(crate) use persistent::PersistentBackend;
 pub(crate) use query::StoreTypes;
 pub use query::{ReadOnlyStore, ReadOnlyWindowStore};
@@ -52,8 +56,10 @@ pub(crate) trait AnyStore: Any + Send {
     fn flush(&mut self, changelog: Option<&mut BatchBuilder>) -> Result<(), StateError>;
     /// Whether anything changed since the last commit.
     fn is_dirty(&self) -> bool;
-    /// Uncommitted entries, for limits.
-    fn uncommitted(&self) -> usize;
+    /// Whether what is uncommitted takes more memory than it may, or has more than `entries` entries.
+    fn is_full(&self, entries: usize) -> bool;
+    /// Counts the typed cache's memory against this budget.
+    fn count_in(&mut self, budget: &MemoryBudget);
     /// Adds the overlay to a batch of the committed store.
     fn stage(&mut self, batch: &mut StoreBatch, mark: Option<i64>) -> Result<(), StateError>;
     /// After the batch was written: forgets the overlay, keeps within `cache_entries`.
