@@ -19,8 +19,11 @@ mod topology;
 
 pub use driver::{DriverConfig, RawRecord, TestInputTopic, TestOutputTopic, TopologyTestDriver};
 pub use dsl::{
-    Consumed, Grouped, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Key, Produced, Repartitioned,
-    Split, Store, StoreBuilder, StreamsBuilder, TimeWindowedKStream, TimeWindows, Value,
+    BufferConfig, CogroupedKStream, Consumed, EmitEarly, EmitStrategy, FixedOrSliding, Grouped, Joined,
+    KGroupedStream, KGroupedTable, KStream, KTable, Key, Printed, Produced, Repartitioned,
+    SessionWindowedKStream, SessionWindows, ShutDown, SlidingWindows, Split, Store, StoreBuilder,
+    StreamsBuilder, Suppressed, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Value, ValueTransformer,
+    WindowedCogroupedKStream, Windows,
 };
 pub use error::{BoxError, StateError, StreamsError, TopologyError};
 pub use processor::{

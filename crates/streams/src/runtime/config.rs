@@ -59,6 +59,7 @@ pub struct Config {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) threads: usize,
     pub(crate) commit_interval: Duration,
+    pub(crate) emit_interval: Duration,
     pub(crate) guarantee: ProcessingGuarantee,
     pub(crate) start: StartAt,
     /// `None`: nothing is waited for.
@@ -89,6 +90,7 @@ impl Config {
             state_dir: None,
             threads: 1,
             commit_interval: Duration::from_millis(100),
+            emit_interval: Duration::from_secs(1),
             guarantee: ProcessingGuarantee::ExactlyOnce,
             start: StartAt::Earliest,
             max_task_idle: Some(Duration::ZERO),
@@ -110,6 +112,13 @@ impl Config {
             listener: None,
             restore_listener: None,
         }
+    }
+
+    /// The least time of the wall clock between two looks for closed windows ([`EmitStrategy`](crate::EmitStrategy)), 1 s if not said. Each
+    /// commit looks too, so that no result is lost with a crash.
+    pub fn emit_interval(mut self, interval: Duration) -> Self {
+        self.emit_interval = interval;
+        self
     }
 
     /// The clock of punctuations, intervals and timeouts.

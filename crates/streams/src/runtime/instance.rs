@@ -109,6 +109,7 @@ impl Instance {
             metadata,
             counts: Counts::default(),
             commit_requested: false,
+            emit_interval: 0,
         };
         Ok(Self { inputs, sources, nodes, state, handlers })
     }
@@ -247,6 +248,14 @@ impl Instance {
     pub(crate) fn advance_stream_time(&mut self, time: Timestamp) -> Result<bool, StreamsError> {
         self.state.stream_time = self.state.stream_time.max(time);
         Ok(self.punctuate(PunctuationType::StreamTime, time)? > 0)
+    }
+
+    /// Has the nodes send what must not wait for the next commit.
+    pub(crate) fn before_commit(&mut self) -> Result<(), StreamsError> {
+        for position in 0..self.nodes.len() {
+            self.at(position, |node, cx| node.before_commit(cx)).map_err(|failure| self.fatal(&failure))?;
+        }
+        Ok(())
     }
 
     /// Runs the punctuations that are due; returns how many.

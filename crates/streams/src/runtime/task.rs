@@ -94,6 +94,8 @@ impl Task {
         for store in &mut instance.state.stores {
             store.count_in(&shared.budget);
         }
+        instance.state.emit_interval =
+            i64::try_from(shared.config.emit_interval.as_millis()).unwrap_or(i64::MAX);
         let inputs = instance
             .inputs
             .iter()
@@ -418,6 +420,9 @@ impl Task {
 
     /// Makes changelog records of all changes.
     pub(crate) fn flush(&mut self) -> Result<(), StreamsError> {
+        if self.started {
+            self.instance.before_commit()?;
+        }
         for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
             store.flush(changelog.as_mut().map(|changelog| &mut changelog.builder))?;
         }

@@ -44,8 +44,10 @@ pub use query::{ReadOnlyStore, ReadOnlyWindowStore};
 pub use registry::Staleness;
 pub(crate) use registry::{Freshness, StoreRegistry};
 pub use session::SessionStore;
+pub(crate) use session::{find_sessions, sessions_between};
 pub(crate) use typed::{Retention, TypedStore};
 pub use window::WindowStore;
+pub(crate) use window::{windows_between, windows_of};
 
 use crate::error::StateError;
 

@@ -33,6 +33,11 @@ impl Retention {
         Self { retention_ms, segment_ms: (retention_ms / 2).max(60_000) }
     }
 
+    /// The same in other segments: small ones are found quickly by time, large ones by key.
+    pub(crate) fn with_segments(self, segment_ms: i64) -> Self {
+        Self { segment_ms: segment_ms.max(1), ..self }
+    }
+
     /// The first time that is still kept.
     pub(crate) fn live_from(&self, observed: Timestamp) -> Timestamp {
         observed.saturating_sub(self.retention_ms).saturating_add(1)
@@ -242,6 +247,14 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         Ok(Scan::over_store(self, from, to, reverse))
     }
 
+    /// The local keys of the segments that hold these times.
+    pub(crate) fn segments(&self, from: Timestamp, to: Timestamp) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let Some(retention) = self.retention else { return (Bound::Unbounded, Bound::Unbounded) };
+        let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
+        let behind = ordered(segment(to).saturating_add(1)).to_vec();
+        (Bound::Included(ordered(segment(from)).to_vec()), Bound::Excluded(behind))
+    }
+
     /// The first local key that has not expired, if windows expire here.
     fn live_from(&self) -> Option<[u8; 8]> {
         self.retention.map(|retention| ordered(retention.live_segment(self.latest)))
@@ -256,8 +269,10 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             return Ok(());
         }
         let mut expired: Vec<Vec<u8>> = Vec::new();
+        let done = self.expired_to.map(ordered);
+        let from = done.as_ref().map_or(Bound::Unbounded, |done| Bound::Included(done.as_slice()));
         let to = std::ops::Bound::Excluded(live.as_slice());
-        self.committed.scan(Bound::Unbounded, to, false, &mut |key, _| {
+        self.committed.scan(from, to, false, &mut |key, _| {
             expired.push(key.to_vec());
             if expired.len() == EXPIRE_AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
