@@ -10,7 +10,8 @@ use vigie_log::{Clock, Log, StartAt, SystemClock};
 use super::handlers::ErrorHandler;
 use super::instance::Handlers;
 use super::restore::RestoreEvent;
-use super::streams::State;
+use super::status::State;
+use crate::error::StreamsError;
 
 /// What a crash may do to results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -47,6 +48,7 @@ impl Default for UncaughtErrorPolicy {
     }
 }
 
+pub(crate) type UncaughtHandler = Arc<dyn Fn(&StreamsError) -> UncaughtErrorPolicy + Send + Sync>;
 pub(crate) type RestoreListener = Arc<dyn Fn(&RestoreEvent) + Send + Sync>;
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
 
@@ -74,7 +76,7 @@ pub struct Config {
     pub(crate) endpoint: Option<(String, u16)>,
     pub(crate) standby_replicas: u32,
     pub(crate) handlers: Handlers,
-    pub(crate) uncaught: UncaughtErrorPolicy,
+    pub(crate) uncaught: UncaughtHandler,
     pub(crate) listener: Option<StateListener>,
     pub(crate) restore_listener: Option<RestoreListener>,
 }
@@ -108,7 +110,7 @@ impl Config {
                 processing: ErrorHandler::log_and_fail(),
                 production: ErrorHandler::log_and_fail(),
             },
-            uncaught: UncaughtErrorPolicy::default(),
+            uncaught: Arc::new(|_| UncaughtErrorPolicy::default()),
             listener: None,
             restore_listener: None,
         }
@@ -253,7 +255,16 @@ impl Config {
 
     /// What happens to the program when a thread ends with an error. Default: three new threads in five minutes, then stop.
     pub fn uncaught_error(mut self, policy: UncaughtErrorPolicy) -> Self {
-        self.uncaught = policy;
+        self.uncaught = Arc::new(move |_| policy);
+        self
+    }
+
+    /// As [`uncaught_error`](Self::uncaught_error), decided for each error.
+    pub fn uncaught_error_handler(
+        mut self,
+        decide: impl Fn(&StreamsError) -> UncaughtErrorPolicy + Send + Sync + 'static,
+    ) -> Self {
+        self.uncaught = Arc::new(decide);
         self
     }
 

@@ -159,7 +159,7 @@ impl Instance {
         let Some(node) = self.sources.get_mut(source) else { return Ok(()) };
         let mut cx = Cx { nodes: &mut self.nodes, task: &mut self.state };
         if let Err(failure) = node.process(record, &mut cx) {
-            self.failed(&failure, record)?;
+            self.failed(*failure, record)?;
         }
         let due = self.state.punctuations.next(PunctuationType::StreamTime);
         if due.is_some_and(|at| at <= self.state.stream_time) {
@@ -172,7 +172,7 @@ impl Instance {
     #[cold]
     pub(crate) fn refuse(&mut self, record: &RecordRef<'_>, reason: &Arc<str>) -> Result<(), StreamsError> {
         self.state.counts.records_in += 1;
-        self.failed(&Failure::Refused { reason: Arc::clone(reason) }, record)
+        self.failed(Failure::Refused { reason: Arc::clone(reason) }, record)
     }
 
     /// Whether the program may go on after a punctuation's results were refused.
@@ -192,10 +192,12 @@ impl Instance {
     }
 
     #[cold]
-    fn failed(&mut self, failure: &Failure, record: &RecordRef<'_>) -> Result<(), StreamsError> {
-        if matches!(failure, Failure::State(_)) {
-            return Err(self.fatal(failure));
-        }
+    fn failed(&mut self, failure: Failure, record: &RecordRef<'_>) -> Result<(), StreamsError> {
+        let failure = &match failure {
+            // The state is broken, not the record: no handler decides about that.
+            Failure::State(error) => return Err(error.into()),
+            other => other,
+        };
         self.state.counts.errors += 1;
         let topic = Arc::clone(&self.state.metadata.topic);
         let partition = self.state.metadata.partition;
@@ -277,9 +279,10 @@ impl Instance {
                     stage: "processing",
                     reason: &reason,
                 };
-                let stop = matches!(*failure, Failure::State(_))
-                    || self.handlers.processing.decide(&failed) == ErrorResponse::Fail;
-                if stop {
+                if let Failure::State(error) = *failure {
+                    return Err(error.into());
+                }
+                if self.handlers.processing.decide(&failed) == ErrorResponse::Fail {
                     return Err(self.fatal(&failure));
                 }
                 self.state.counts.errors += 1;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vigie_log::{Offset, PartitionId, Timestamp};
 
-use super::streams::State;
+use super::status::State;
 use crate::processor::Counts;
 
 /// A moment of a running program. Counters start at zero with the program and never fall.
@@ -128,6 +128,18 @@ pub(crate) struct ThreadTotals {
     pub rebalances: u64,
     pub tasks: Vec<TaskSnapshot>,
     pub standbys: Vec<StandbySnapshot>,
+}
+
+impl ThreadTotals {
+    /// Adds counters and lists.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.commits += other.commits;
+        self.aborts += other.aborts;
+        self.rebalances += other.rebalances;
+        self.tasks.extend(other.tasks.iter().cloned());
+        self.standbys.extend(other.standbys.iter().cloned());
+    }
 }
 
 impl Counts {

@@ -10,9 +10,10 @@ use vigie_log::{Admin, GroupTopology, MemberEndpoint};
 use super::config::Config;
 use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
-use crate::error::StreamsError;
+use crate::error::{StateError, StreamsError};
 use crate::state::{
-    AnyStore, Backend, Freshness, KeptMemory, MemoryBudget, PersistentBackend, StoreRegistry,
+    AnyStore, Backend, Freshness, KeptMemory, MemoryBudget, PersistentBackend, StoreRegistry, note_damage,
+    open_state,
 };
 use crate::topology::{TaskId, Topology};
 
@@ -74,7 +75,12 @@ impl Shared {
         let budget = MemoryBudget::new(config.memory_budget);
         let disk = match &config.state_dir {
             Some(dir) => {
-                let disk = PersistentBackend::open_at(dir, id, &budget)?;
+                let identity = retried(&config, || {
+                    config.log.identity().map_err(StreamsError::log("asking the log for its identity"))
+                })?;
+                let disk = open_state(dir, id, identity.as_deref(), || {
+                    PersistentBackend::open_at(dir, id, &budget)
+                })?;
                 Some(Box::new(disk) as Box<dyn Backend>)
             }
             None => None,
@@ -109,6 +115,15 @@ impl Shared {
             crash: None,
             config,
         })
+    }
+
+    /// Looks at what stopped a thread: state on disk that gives wrong answers is not used again.
+    pub(crate) fn examine(&self, error: &StreamsError) {
+        if let (StreamsError::State(StateError::Database { reason, .. }), Some(dir)) =
+            (error, &self.config.state_dir)
+        {
+            note_damage(dir, &self.application_id, reason);
+        }
     }
 
     /// Takes a task for a thread; `false` while another thread of this process holds it.

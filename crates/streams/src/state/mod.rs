@@ -12,6 +12,7 @@
 
 mod budget;
 mod committed;
+mod folder;
 mod format;
 mod key_value;
 mod memory;
@@ -32,6 +33,7 @@ use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
 
 pub(crate) use budget::MemoryBudget;
 pub(crate) use committed::{Backend, Committed, StoreBatch, StoreMark};
+pub(crate) use folder::{note_damage, open_state, remove_state};
 pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
 pub use format::{SessionKey, WindowKey};
 pub use key_value::KeyValueStore;

@@ -18,11 +18,14 @@ mod running;
 mod sessions;
 #[cfg(test)]
 mod sliding;
+mod standbys;
 #[cfg(test)]
 mod stateless;
 #[cfg(test)]
 mod suppress;
 #[cfg(test)]
 mod tables;
+#[cfg(test)]
+mod threads;
 #[cfg(test)]
 mod windows;
