@@ -18,6 +18,7 @@ mod running;
 mod sessions;
 #[cfg(test)]
 mod sliding;
+#[cfg(test)]
 mod standbys;
 #[cfg(test)]
 mod stateless;
