@@ -43,6 +43,10 @@ pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
 };
 
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use runtime::simulation;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

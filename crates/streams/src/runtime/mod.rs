@@ -9,8 +9,8 @@ pub(crate) mod output;
 mod refused;
 mod restore;
 mod shared;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod standby;
 mod status;
 mod streams;

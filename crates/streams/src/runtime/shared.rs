@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// Tasks that a thread of this process holds. One that another thread has lost without knowing it yet must be let go first: two
     /// tasks on one local store would overwrite each other's restores.
     held: Mutex<BTreeSet<TaskId>>,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub crash: Option<CrashHook>,
 }
 
@@ -57,7 +57,7 @@ struct Endpoints {
 }
 
 /// Tells whether the process dies at a point of this name.
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) type CrashHook = Arc<dyn Fn(&'static str) -> bool + Send + Sync>;
 
 impl Shared {
@@ -111,7 +111,7 @@ impl Shared {
             paused: AtomicBool::new(false),
             endpoints: Mutex::default(),
             held: Mutex::default(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             crash: None,
             config,
         })
@@ -165,7 +165,7 @@ impl Shared {
     }
 
     /// A point at which the simulation may kill the process.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn crash_point(&self, name: &'static str) -> Result<(), StreamsError> {
         match &self.crash {
             Some(dies) if dies(name) => Err(StreamsError::Config(format!("killed {name}"))),
@@ -173,7 +173,7 @@ impl Shared {
         }
     }
 
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "simulation")))]
     #[expect(
         clippy::unused_self,
         clippy::unnecessary_wraps,

@@ -77,7 +77,7 @@ pub(crate) struct Writes {
 
 impl Writes {
     /// Adds a pair.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
         let added: Result<_, ()> = self.push_with(
             |out| {

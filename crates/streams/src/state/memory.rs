@@ -146,7 +146,7 @@ impl Backend for KeptMemory {
 }
 
 /// Disks of a process in the simulation: memory that survives the process, under the resident stores that the real ones are under.
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) struct SurvivingBackend {
     disks: Survivors,
     residents: super::resident::Residents,
@@ -155,20 +155,20 @@ pub(crate) struct SurvivingBackend {
 }
 
 /// What survives.
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 #[derive(Clone, Default)]
 pub(crate) struct Survivors(Arc<std::sync::Mutex<Disks>>);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 type Disks = BTreeMap<(String, PartitionId), Arc<MemoryStore>>;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 struct SurvivingDisk {
     store: Arc<MemoryStore>,
     dies: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 impl SurvivingBackend {
     pub(crate) fn new(
         disks: &Survivors,
@@ -180,7 +180,7 @@ impl SurvivingBackend {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 impl Backend for SurvivingBackend {
     fn open(
         &self,
@@ -211,7 +211,7 @@ impl Backend for SurvivingBackend {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 impl Committed for SurvivingDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.store.get(key)
@@ -239,7 +239,7 @@ impl Committed for SurvivingDisk {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 impl super::committed::Disk for SurvivingDisk {
     fn put_mark(&self, mark: StoreMark) -> Result<(), StateError> {
         self.store.lock().mark = Some(mark);

@@ -38,7 +38,7 @@ pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
 pub use format::{SessionKey, WindowKey};
 pub use key_value::KeyValueStore;
 pub(crate) use memory::{KeptMemory, MemoryBackend};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use memory::{SurvivingBackend, Survivors};
 pub(crate) use persistent::PersistentBackend;
 pub(crate) use query::StoreTypes;
