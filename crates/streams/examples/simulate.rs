@@ -3,6 +3,8 @@
 //!
 //! Ends with 1 at the first seed whose results are wrong, and prints it.
 
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
 use std::process::ExitCode;
 
 use vigie_streams::simulation::simulate_all;

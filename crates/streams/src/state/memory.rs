@@ -188,7 +188,14 @@ impl Backend for SurvivingBackend {
         partition: PartitionId,
         logged: bool,
     ) -> Result<Arc<dyn Committed>, StateError> {
-        let held = Arc::clone(self.disks.0.lock().unwrap().entry((store.to_owned(), partition)).or_default());
+        let held = Arc::clone(
+            self.disks
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry((store.to_owned(), partition))
+                .or_default(),
+        );
         if !logged {
             return Ok(held);
         }
