@@ -47,6 +47,13 @@ pub use topology::{
 #[doc(hidden)]
 pub use runtime::simulation;
 
+/// The code blocks of the README and of the book's chapters about the engine are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod book {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/operators.md")]
+    struct Operators;
+    #[doc = include_str!("../../../docs/from-kafka-streams.md")]
+    struct FromKafkaStreams;
+}
