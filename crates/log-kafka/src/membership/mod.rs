@@ -21,13 +21,64 @@
 //! - No call blocks longer than the request timeout of the configuration; `poll` does not block at all.
 
 pub mod streams;
+mod subscribed;
 
 use std::fmt;
 use std::sync::Arc;
 
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::BaseConsumer;
 use vigie_log::{MemberConfig, MemberEndpoint, Membership, Offset, Result, StandbyTask, TopicPartition};
 
-use crate::KafkaConfig;
+use crate::client::Role;
+use crate::doorbell::Doorbell;
+use crate::error::About;
+use crate::fetcher::Fetcher;
+use crate::log::Shared;
+use crate::wire::Cluster;
+use crate::{KafkaConfig, MembershipMode};
+
+/// The request that members of KIP-848 groups live on.
+const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+
+/// Joins by the configured protocol.
+pub(crate) fn join(shared: &Arc<Shared>, member: &MemberConfig) -> Result<(Box<dyn GroupProtocol>, Fetcher)> {
+    let doorbell = Arc::new(Doorbell::default());
+    let ring = Arc::clone(&doorbell);
+    let joining = Joining {
+        kafka: Arc::clone(&shared.config),
+        member: member.clone(),
+        wake: Wake::new(move || ring.ring()),
+    };
+    let streams = match shared.config.membership {
+        MembershipMode::Streams => true,
+        MembershipMode::Auto => member.topology.is_some() && streams::offered(&joining)?,
+        MembershipMode::Consumer | MembershipMode::Classic => false,
+    };
+    if streams {
+        let about = About { group: Some(&member.group), ..shared.about("joining a group") };
+        let mut config = shared.config.client(Role::Consumer)?;
+        config.set("group.id", &member.group).set("client.id", &member.client_id);
+        let consumer = BaseConsumer::from_config_and_context(&config, shared.context())
+            .map_err(|error| about.kafka(&error))?;
+        let fetcher = Fetcher::new(shared, consumer, doorbell, false);
+        return Ok((streams::join(joining)?, fetcher));
+    }
+    let classic = match shared.config.membership {
+        MembershipMode::Auto => !shared.offers_consumer_groups()?,
+        mode => mode == MembershipMode::Classic,
+    };
+    subscribed::join(shared, member, classic)
+}
+
+/// Whether the cluster shares groups by KIP-848.
+pub(crate) fn offers_consumer_groups(kafka: &KafkaConfig, address: &str) -> Result<bool> {
+    let connection = Cluster::new(kafka).any().map_err(|error| {
+        About { address, doing: "asking for the brokers' features", ..About::default() }
+            .unreachable(&error.to_string())
+    })?;
+    Ok(connection.offers(CONSUMER_GROUP_HEARTBEAT, 0) && connection.feature("group.version") >= 1)
+}
 
 /// One change of what a member owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +93,8 @@ pub enum Step {
     Standbys(Vec<StandbyTask>),
     /// A member asked all members to stop; told once.
     Shutdown,
+    /// This instance cannot go on, for this reason: everything is lost, and the caller joins anew, with a new one.
+    Broken(String),
 }
 
 /// One member of one group. Made by joining; dropping it leaves, as [`leave`](Self::leave) does.

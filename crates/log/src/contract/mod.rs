@@ -48,6 +48,10 @@ pub trait Subject {
     fn unreachable(&self) -> Option<LogError>;
     /// The error that a missing permission gives; `None` when there is no such thing.
     fn not_authorised(&self) -> Option<LogError>;
+    /// The smallest timestamp that survives: 0 where the log has no other meaning for it.
+    fn smallest_timestamp(&self) -> Timestamp {
+        0
+    }
     /// The name to use for a topic, group or transactional id.
     fn name(&self, base: &str) -> String {
         base.to_owned()

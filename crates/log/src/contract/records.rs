@@ -50,7 +50,7 @@ pub fn everything_in_a_record_survives(subject: &mut dyn Subject) {
     ];
     let mut builder = BatchBuilder::new();
     builder.push(1_500_000_000_123, Some(b"key"), Some(b"value"), &headers);
-    builder.push(0, None, Some(b""), &[]);
+    builder.push(subject.smallest_timestamp(), None, Some(b""), &[]);
     builder.push(1, Some(b""), None, &headers[..1]);
     builder.push(1_400_000_000_000, Some(&[0, 255, 128]), Some(&big), &[]);
     let mut producer = producer(subject, None);
@@ -73,7 +73,8 @@ pub fn everything_in_a_record_survives(subject: &mut dyn Subject) {
                         assert_eq!(found, headers);
                     }
                     1 => {
-                        assert_eq!((record.timestamp, record.key, record.value), (0, None, Some(&b""[..])));
+                        assert_eq!(record.timestamp, subject.smallest_timestamp());
+                        assert_eq!((record.key, record.value), (None, Some(&b""[..])));
                         assert!(found.is_empty());
                     }
                     2 => {
@@ -302,7 +303,9 @@ pub fn a_poll_is_bounded(subject: &mut dyn Subject) {
     config.max_poll_bytes = 200_000;
     let mut member = subject.log().member(config).unwrap();
     let start = Instant::now();
-    let (mut records, mut seen) = (0, [0; 2]);
+    let (mut records, mut seen): (usize, [usize; 2]) = (0, [0; 2]);
+    // On a log across a network one partition may arrive before the other; once both are there, they share.
+    let mut both: Option<[usize; 2]> = None;
     while records < 40 {
         assert!(start.elapsed() < PATIENCE, "{records} of 40 came");
         let polled = member.poll(Duration::from_millis(50)).unwrap();
@@ -312,7 +315,15 @@ pub fn a_poll_is_bounded(subject: &mut dyn Subject) {
             records += fetched.batch.len();
             seen[fetched.partition.partition as usize] += fetched.batch.len();
         }
-        assert!(seen[0].abs_diff(seen[1]) <= 10, "one partition is starved: {seen:?}");
+        if let Some([a, b]) = both
+            && seen.iter().all(|seen| *seen < 20)
+        {
+            let apart = (seen[0] - a).abs_diff(seen[1] - b);
+            assert!(apart <= 10, "one partition is starved: {seen:?} since {a}, {b}");
+        } else if both.is_none() && seen.iter().all(|seen| *seen > 0) {
+            both = Some(seen);
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 }
 

@@ -26,7 +26,6 @@ pub struct SimulatedLog {
 }
 
 struct Inner {
-    identity: String,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     defaults: TopicDefaults,
@@ -61,7 +60,6 @@ impl SimulatedLog {
             .expect("an empty memory can be opened");
         Self {
             inner: Arc::new(Inner {
-                identity: format!("simulated-{seed}"),
                 memory,
                 clock,
                 defaults,
@@ -169,11 +167,6 @@ fn unreachable(reason: &str) -> LogError {
 }
 
 impl Log for SimulatedLog {
-    fn identity(&self) -> Result<Option<String>> {
-        self.inner.travel()?;
-        Ok(Some(self.inner.identity.clone()))
-    }
-
     fn address(&self) -> String {
         String::from("simulated")
     }

@@ -179,7 +179,7 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
             for (low, high) in ranges {
                 for entry in self.scan(&store, Bound::Included(low), Bound::Included(high)) {
                     let (window, value, _) = entry?;
-                    if window.key == *key && (from..=to).contains(&window.start) {
+                    if window.key == *key {
                         found.push((window.start, value));
                     }
                 }

@@ -1,0 +1,80 @@
+//! Reading partitions without a group.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::BaseConsumer;
+use vigie_log::{Fetched, LogError, Offset, Reader, Result, TopicPartition};
+
+use crate::client::Role;
+use crate::doorbell::Doorbell;
+use crate::error::About;
+use crate::fetcher::Fetcher;
+use crate::log::Shared;
+use crate::native::{OffsetAt, list_offsets};
+
+/// Bytes of records that one poll hands out.
+const POLL_BYTES: usize = 4 << 20;
+
+pub(crate) struct KafkaReader {
+    fetcher: Fetcher,
+}
+
+impl KafkaReader {
+    pub fn new(shared: &Arc<Shared>, partitions: &[TopicPartition]) -> Result<Self> {
+        for at in partitions {
+            shared.check_partition(at)?;
+        }
+        let about = shared.about("starting a reader");
+        let mut config = shared.config.client(Role::Consumer)?;
+        // librdkafka wants a group's name for any consumer; nobody joins it, and nothing is committed.
+        config.set("group.id", format!("{}-reader", shared.config.client_id));
+        let doorbell = Arc::new(Doorbell::default());
+        let consumer = BaseConsumer::from_config_and_context(&config, shared.context())
+            .map_err(|error| about.kafka(&error))?;
+        let mut fetcher = Fetcher::new(shared, consumer, doorbell, false);
+        let listed =
+            list_offsets(&shared.asking, partitions, OffsetAt::Earliest, shared.config.request_timeout)
+                .map_err(|error| about.native(&error))?;
+        let mut starts = Vec::with_capacity(listed.len());
+        for (at, offset, failed) in listed {
+            if let Some(code) = failed {
+                let about = About { topic: Some(&at.topic), operation: "Describe", ..about };
+                return Err(about.code(code, &code.to_string()));
+            }
+            starts.push((at, offset));
+        }
+        fetcher.add(&starts)?;
+        Ok(Self { fetcher })
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<Fetched>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            // Serves errors and log lines; nothing else comes this way.
+            while self.fetcher.consumer.poll(Duration::ZERO).is_some() {}
+            let fetched = self.fetcher.drain(POLL_BYTES)?;
+            if !fetched.is_empty() || Instant::now() >= deadline {
+                return Ok(fetched);
+            }
+            self.fetcher.wait_until(deadline.min(Instant::now() + Duration::from_secs(1)));
+        }
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()> {
+        if !self.fetcher.contains(partition) {
+            return Err(LogError::other(
+                format!("seeking in {partition}"),
+                "this reader was not made for that partition",
+            ));
+        }
+        self.fetcher.seek(partition, offset)
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.fetcher.position(partition)
+    }
+}

@@ -1,0 +1,13 @@
+//! The log on Apache Kafka obeys the contract, survives its brokers, and says what is wrong. All on real brokers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests, and the helpers beside them"
+)]
+
+mod contract;
+mod kafka;
+mod trouble;
