@@ -3,6 +3,7 @@
 #   dev/parity.sh run SCENARIOS RESULTS   one JSON line per topology in, lines of results out (called by the parity tests)
 #   dev/parity.sh compile                 only fetch the jars and compile
 #   dev/parity.sh bless [NAME,NAME]       make the committed golden outputs anew (of these topologies, or of all)
+#   dev/parity.sh book                    list the topologies anew in docs/parity.md (bless does so too)
 #   dev/parity.sh check                   make them all anew and compare, as `make test` does with a part of them
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,7 +50,8 @@ run() {
 case "${1:-}" in
 run) run "$2" "$3" ;;
 compile) compile ;;
-bless) VIGIE_PARITY=bless VIGIE_PARITY_ONLY="${2:-}" cargo test -q -p vigie-streams --test parity kafka_streams_says_the_same -- --nocapture ;;
+bless) VIGIE_PARITY=bless VIGIE_PARITY_ONLY="${2:-}" cargo test -q -p vigie-streams --test parity -- --nocapture kafka_streams_says_the_same the_book_lists ;;
+book) VIGIE_PARITY=bless cargo test -q -p vigie-streams --test parity the_book_lists ;;
 check) VIGIE_PARITY=all cargo test -q -p vigie-streams --test parity kafka_streams_says_the_same -- --nocapture ;;
 *) sed -n '2,/^set/p' "$0" | sed '$d;s/^# \{0,1\}//' >&2; exit 2 ;;
 esac

@@ -6,6 +6,7 @@
 //! ```text
 //! <folder>/LOCK    held by the process that has it open; tells its process id
 //! <folder>/FORMAT  `vigie-log <version>`; a newer version is refused
+//! <folder>/IDENTITY  what tells this log from any other
 //! <folder>/store/  fjall: keyspace `records` (one entry = one batch of records), keyspace `meta` (everything else)
 //! ```
 //! Invariants:
@@ -17,6 +18,7 @@
 
 mod failure;
 mod folder;
+mod identity;
 mod journal;
 mod keys;
 mod store;
@@ -217,6 +219,10 @@ impl std::fmt::Debug for EmbeddedLog {
 }
 
 impl Log for EmbeddedLog {
+    fn identity(&self) -> Result<Option<String>> {
+        identity::of(&self.folder, &*self.clock).map(Some)
+    }
+
     fn address(&self) -> String {
         self.broker.address()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Slice};
 use vigie_log::broker::{Contents, Entry, Slot, Span, Storage, TopicId, Write};
 use vigie_log::{LogError, Offset, Result};
 
@@ -66,14 +66,22 @@ impl Store {
         let failed = |error| from_fjall(folder, error);
         let db = Database::builder(&path)
             .cache_size(share as u64)
-            .worker_threads(2)
+            // IMPORTANT: of several workers fjall keeps one for flushes, which hands compactions back to the queue as fast as it can
+            // for as long as the other one compacts: a whole processor, for nothing.
+            .worker_threads(1)
             // fjall checks the journal by compressing its values again, which only the very same compressor survives.
             .journal_compression(fjall::CompressionType::None)
             .max_journaling_size(64 << 20)
             .open()
             .map_err(failed)?;
         let records = db
-            .keyspace("records", || KeyspaceCreateOptions::default().max_memtable_size(share as u64))
+            .keyspace("records", || {
+                // Batches stay in the files that they were flushed to; what is compacted is keys and places.
+                let apart = KvSeparationOptions::default().compression(fjall::CompressionType::None);
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(share as u64)
+                    .with_kv_separation(Some(apart))
+            })
             .map_err(failed)?;
         let meta = db
             .keyspace("meta", || KeyspaceCreateOptions::default().max_memtable_size(share as u64 / 4))

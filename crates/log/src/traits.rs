@@ -21,6 +21,11 @@ use crate::{
 pub trait Log: Send + Sync {
     /// Where it is, for messages: a folder or an address.
     fn address(&self) -> String;
+    /// What tells this log from any other, through restarts and moves; `None` where it cannot be told. Local state that was derived from another
+    /// log is not used.
+    fn identity(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// Creates, describes and deletes topics; tells offsets and groups.
     fn admin(&self) -> Box<dyn Admin>;
     /// A producer. With a transactional id, older producers of that id are fenced from now on.

@@ -244,6 +244,28 @@ pub enum StateError {
         /// The partition that the default partitioner gives the key.
         partition: vigie_log::PartitionId,
     },
+    /// The folder holds the state of another application.
+    #[error(
+        "the folder {place} holds the state of application `{owner}`; give this application another state directory, or remove the folder if that application is gone"
+    )]
+    Foreign {
+        /// Folder.
+        place: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The folder was written by a newer version.
+    #[error(
+        "the state in {place} has format {found}, this version reads formats up to {supported}: use the newer version, or remove the folder (the state is then restored from the changelogs)"
+    )]
+    NewerFormat {
+        /// Folder.
+        place: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that is known.
+        supported: u32,
+    },
     /// The folder is used by another process.
     #[error(
         "the state directory {place} is in use by another process; give each process its own, or stop the other one"

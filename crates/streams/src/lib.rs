@@ -19,8 +19,11 @@ mod topology;
 
 pub use driver::{DriverConfig, RawRecord, TestInputTopic, TestOutputTopic, TopologyTestDriver};
 pub use dsl::{
-    Consumed, Grouped, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Key, Produced, Repartitioned,
-    Split, Store, StoreBuilder, StreamsBuilder, TimeWindowedKStream, TimeWindows, Value,
+    BufferConfig, CogroupedKStream, Consumed, EmitEarly, EmitStrategy, FixedOrSliding, Grouped, Joined,
+    KGroupedStream, KGroupedTable, KStream, KTable, Key, Printed, Produced, Repartitioned,
+    SessionWindowedKStream, SessionWindows, ShutDown, SlidingWindows, Split, Store, StoreBuilder,
+    StreamsBuilder, Suppressed, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Value, ValueTransformer,
+    WindowedCogroupedKStream, Windows,
 };
 pub use error::{BoxError, StateError, StreamsError, TopologyError};
 pub use processor::{
@@ -28,9 +31,9 @@ pub use processor::{
 };
 pub use record::{Headers, OwnedHeader, Record, RecordMetadata, Window, Windowed};
 pub use runtime::{
-    Config, ErrorHandler, ErrorResponse, FailedRecord, MetricsSnapshot, PartitionLag, ProcessingGuarantee,
-    RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State, Streams, TaskSnapshot,
-    UncaughtErrorPolicy,
+    Config, ErrorHandler, ErrorResponse, FailedRecord, MemoryUse, MetricsSnapshot, PartitionLag,
+    ProcessingGuarantee, RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State, Streams,
+    TaskSnapshot, UncaughtErrorPolicy,
 };
 pub use state::{
     KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, WindowKey,
@@ -40,6 +43,17 @@ pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
 };
 
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use runtime::simulation;
+
+/// The code blocks of the README and of the book's chapters about the engine are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod book {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/operators.md")]
+    struct Operators;
+    #[doc = include_str!("../../../docs/from-kafka-streams.md")]
+    struct FromKafkaStreams;
+}

@@ -26,6 +26,7 @@ pub struct SimulatedLog {
 }
 
 struct Inner {
+    identity: String,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     defaults: TopicDefaults,
@@ -60,6 +61,7 @@ impl SimulatedLog {
             .expect("an empty memory can be opened");
         Self {
             inner: Arc::new(Inner {
+                identity: format!("simulated-{seed}"),
                 memory,
                 clock,
                 defaults,
@@ -167,6 +169,11 @@ fn unreachable(reason: &str) -> LogError {
 }
 
 impl Log for SimulatedLog {
+    fn identity(&self) -> Result<Option<String>> {
+        self.inner.travel()?;
+        Ok(Some(self.inner.identity.clone()))
+    }
+
     fn address(&self) -> String {
         String::from("simulated")
     }

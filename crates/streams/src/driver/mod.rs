@@ -266,7 +266,7 @@ impl Driven {
                 store.flush(None)?;
                 store.stage(&mut batch, None)?;
             }
-            crate::state::Backend::apply(&MemoryBackend, batch)?;
+            crate::state::Backend::apply(&MemoryBackend, &batch)?;
             for store in &mut task.state.stores {
                 AnyStore::committed(store.as_mut(), usize::MAX);
             }

@@ -8,8 +8,7 @@ use super::options::{Grouped, Key, Store, Value};
 use super::stores::key_value_def;
 use super::stream::KStream;
 use super::table::KTable;
-use super::windowed::TimeWindowedKStream;
-use super::windows::TimeWindows;
+use super::windowed::Windows;
 use crate::processor::Node;
 use crate::serde::SerdeRef;
 
@@ -17,6 +16,14 @@ use crate::serde::SerdeRef;
 pub struct KGroupedStream<K, V> {
     pub(crate) stream: KStream<K, V>,
     pub(crate) grouped: Grouped<K, V>,
+}
+
+impl<K, V> Clone for KGroupedStream<K, V> {
+    fn clone(&self) -> Self {
+        let Grouped { key, value, name } = &self.grouped;
+        let grouped = Grouped { key: key.clone(), value: value.clone(), name: name.clone() };
+        Self { stream: self.stream.clone(), grouped }
+    }
 }
 
 pub(crate) const AGGREGATE: &str = "KSTREAM-AGGREGATE-";
@@ -83,17 +90,10 @@ impl<K: Key, V: Value> KGroupedStream<K, V> {
         self.fold(AGGREGATE, store, Arc::new(fold))
     }
 
-    /// Groups by tumbling or hopping windows of event time too.
-    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<K, V> {
-        TimeWindowedKStream {
-            stream: self.stream.clone(),
-            grouped: Grouped {
-                key: self.grouped.key.clone(),
-                value: self.grouped.value.clone(),
-                name: self.grouped.name.clone(),
-            },
-            windows,
-        }
+    /// Groups by windows of event time too: [`TimeWindows`](crate::TimeWindows) (tumbling and hopping),
+    /// [`SlidingWindows`](crate::SlidingWindows), [`SessionWindows`](crate::SessionWindows) or [`UnlimitedWindows`](crate::UnlimitedWindows).
+    pub fn windowed_by<W: Windows>(&self, windows: W) -> W::Stream<K, V> {
+        windows.cut(self)
     }
 
     fn inherit_value(&self, mut store: Store<K, V>) -> Store<K, V> {

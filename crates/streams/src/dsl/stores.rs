@@ -96,10 +96,7 @@ pub(crate) fn window_def<K: Key, V: Value>(
     value: SerdeRef<V>,
     at_least_ms: i64,
 ) -> StoreDef {
-    let retention =
-        Retention::of(settings.retention.map_or(at_least_ms, |asked| millis(asked).max(at_least_ms)));
-    let keys = WindowKeys { inner: key, segment_ms: retention.segment_ms };
-    define(name, settings, Arc::new(keys), value, Some(retention))
+    window_def_in(name, settings, key, value, retention(settings, at_least_ms))
 }
 
 pub(crate) fn session_def<K: Key, V: Value>(
@@ -109,8 +106,33 @@ pub(crate) fn session_def<K: Key, V: Value>(
     value: SerdeRef<V>,
     at_least_ms: i64,
 ) -> StoreDef {
-    let retention =
-        Retention::of(settings.retention.map_or(at_least_ms, |asked| millis(asked).max(at_least_ms)));
+    session_def_in(name, settings, key, value, retention(settings, at_least_ms))
+}
+
+fn retention(settings: &StoreSettings, at_least_ms: i64) -> Retention {
+    Retention::of(settings.retention.map_or(at_least_ms, |asked| millis(asked).max(at_least_ms)))
+}
+
+/// A window store with exactly this retention and these segments.
+pub(crate) fn window_def_in<K: Key, V: Value>(
+    name: &Arc<str>,
+    settings: &StoreSettings,
+    key: SerdeRef<K>,
+    value: SerdeRef<V>,
+    retention: Retention,
+) -> StoreDef {
+    let keys = WindowKeys { inner: key, segment_ms: retention.segment_ms };
+    define(name, settings, Arc::new(keys), value, Some(retention))
+}
+
+/// A session store with exactly this retention and these segments.
+pub(crate) fn session_def_in<K: Key, V: Value>(
+    name: &Arc<str>,
+    settings: &StoreSettings,
+    key: SerdeRef<K>,
+    value: SerdeRef<V>,
+    retention: Retention,
+) -> StoreDef {
     let keys = SessionKeys { inner: key, segment_ms: retention.segment_ms };
     define(name, settings, Arc::new(keys), value, Some(retention))
 }

@@ -39,6 +39,10 @@ pub(crate) trait Operator<K, V>: Send {
     fn punctuate(&mut self, _id: PunctuationId, _at: Timestamp, _cx: &mut Cx<'_>) -> Flow {
         Ok(())
     }
+    /// Called before the task's changes are committed: the last chance to send what must not wait.
+    fn before_commit(&mut self, _cx: &mut Cx<'_>) -> Flow {
+        Ok(())
+    }
     fn close(&mut self) {}
 }
 
@@ -46,6 +50,7 @@ pub(crate) trait Operator<K, V>: Send {
 pub(crate) trait AnyNode: Any + Send {
     fn init(&mut self, cx: &mut Cx<'_>) -> Flow;
     fn punctuate(&mut self, id: PunctuationId, at: Timestamp, cx: &mut Cx<'_>) -> Flow;
+    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow;
     fn close(&mut self);
 }
 
@@ -63,6 +68,9 @@ impl<K: 'static, V: 'static> AnyNode for Node<K, V> {
     }
     fn punctuate(&mut self, id: PunctuationId, at: Timestamp, cx: &mut Cx<'_>) -> Flow {
         self.0.punctuate(id, at, cx)
+    }
+    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
+        self.0.before_commit(cx)
     }
     fn close(&mut self) {
         self.0.close();
@@ -87,6 +95,8 @@ pub(crate) struct TaskState {
     pub metadata: RecordMetadata,
     pub counts: Counts,
     pub commit_requested: bool,
+    /// At most once in this time (milliseconds of the wall clock) results are sent on because windows have closed.
+    pub emit_interval: i64,
 }
 
 /// Counters of a task since they were last handed to the metrics.

@@ -10,7 +10,8 @@ use vigie_log::{Clock, Log, StartAt, SystemClock};
 use super::handlers::ErrorHandler;
 use super::instance::Handlers;
 use super::restore::RestoreEvent;
-use super::streams::State;
+use super::status::State;
+use crate::error::StreamsError;
 
 /// What a crash may do to results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -47,6 +48,7 @@ impl Default for UncaughtErrorPolicy {
     }
 }
 
+pub(crate) type UncaughtHandler = Arc<dyn Fn(&StreamsError) -> UncaughtErrorPolicy + Send + Sync>;
 pub(crate) type RestoreListener = Arc<dyn Fn(&RestoreEvent) + Send + Sync>;
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
 
@@ -59,6 +61,7 @@ pub struct Config {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) threads: usize,
     pub(crate) commit_interval: Duration,
+    pub(crate) emit_interval: Duration,
     pub(crate) guarantee: ProcessingGuarantee,
     pub(crate) start: StartAt,
     /// `None`: nothing is waited for.
@@ -66,14 +69,14 @@ pub struct Config {
     pub(crate) idle_source_timeout: Option<Duration>,
     pub(crate) max_poll_bytes: usize,
     pub(crate) cache_entries: usize,
-    pub(crate) state_cache_bytes: u64,
+    pub(crate) memory_budget: usize,
     pub(crate) replication_factor: u16,
     pub(crate) retry_backoff: Duration,
     pub(crate) client_id: Option<String>,
     pub(crate) endpoint: Option<(String, u16)>,
     pub(crate) standby_replicas: u32,
     pub(crate) handlers: Handlers,
-    pub(crate) uncaught: UncaughtErrorPolicy,
+    pub(crate) uncaught: UncaughtHandler,
     pub(crate) listener: Option<StateListener>,
     pub(crate) restore_listener: Option<RestoreListener>,
 }
@@ -89,13 +92,14 @@ impl Config {
             state_dir: None,
             threads: 1,
             commit_interval: Duration::from_millis(100),
+            emit_interval: Duration::from_secs(1),
             guarantee: ProcessingGuarantee::ExactlyOnce,
             start: StartAt::Earliest,
             max_task_idle: Some(Duration::ZERO),
             idle_source_timeout: None,
             max_poll_bytes: 4 << 20,
             cache_entries: 1 << 20,
-            state_cache_bytes: 16 << 20,
+            memory_budget: 192 << 20,
             replication_factor: 1,
             retry_backoff: Duration::from_millis(50),
             client_id: None,
@@ -106,10 +110,17 @@ impl Config {
                 processing: ErrorHandler::log_and_fail(),
                 production: ErrorHandler::log_and_fail(),
             },
-            uncaught: UncaughtErrorPolicy::default(),
+            uncaught: Arc::new(|_| UncaughtErrorPolicy::default()),
             listener: None,
             restore_listener: None,
         }
+    }
+
+    /// The least time of the wall clock between two looks for closed windows ([`EmitStrategy`](crate::EmitStrategy)), 1 s if not said. Each
+    /// commit looks too, so that no result is lost with a crash.
+    pub fn emit_interval(mut self, interval: Duration) -> Self {
+        self.emit_interval = interval;
+        self
     }
 
     /// The clock of punctuations, intervals and timeouts.
@@ -183,9 +194,11 @@ impl Config {
         self
     }
 
-    /// Bytes of the block cache of the state on disk.
-    pub fn state_cache_bytes(mut self, bytes: u64) -> Self {
-        self.state_cache_bytes = bytes;
+    /// Bytes of memory for all state of this program together: caches, entries that are not on disk yet, the database's block cache.
+    /// Default 192 MiB, at least 8 MiB. When there is more state, what was not used for long goes to disk. Stores that are kept in memory
+    /// ([`Store::in_memory`](crate::Store::in_memory), or all of them without a state directory) are not bounded by it.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.memory_budget = bytes;
         self
     }
 
@@ -242,7 +255,16 @@ impl Config {
 
     /// What happens to the program when a thread ends with an error. Default: three new threads in five minutes, then stop.
     pub fn uncaught_error(mut self, policy: UncaughtErrorPolicy) -> Self {
-        self.uncaught = policy;
+        self.uncaught = Arc::new(move |_| policy);
+        self
+    }
+
+    /// As [`uncaught_error`](Self::uncaught_error), decided for each error.
+    pub fn uncaught_error_handler(
+        mut self,
+        decide: impl Fn(&StreamsError) -> UncaughtErrorPolicy + Send + Sync + 'static,
+    ) -> Self {
+        self.uncaught = Arc::new(decide);
         self
     }
 

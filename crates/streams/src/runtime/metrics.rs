@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vigie_log::{Offset, PartitionId, Timestamp};
 
-use super::streams::State;
+use super::status::State;
 use crate::processor::Counts;
 
 /// A moment of a running program. Counters start at zero with the program and never fall.
@@ -33,6 +33,8 @@ pub struct MetricsSnapshot {
     pub tasks: Vec<TaskSnapshot>,
     /// Entries of each store here, about.
     pub stores: BTreeMap<String, u64>,
+    /// Memory of the state.
+    pub memory: MemoryUse,
     /// Threads alive.
     pub threads: usize,
     /// The standby copies kept here, by id of their task.
@@ -53,6 +55,21 @@ pub struct StandbySnapshot {
     pub thread: String,
     /// How far the copy of each store is in its changelog.
     pub changelogs: Vec<PartitionLag>,
+}
+
+/// Memory of all state of a program, against its budget ([`Config::memory_budget`](super::config::Config::memory_budget)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemoryUse {
+    /// Bytes that it may take.
+    pub budget: usize,
+    /// Bytes of typed caches, as of the last commit.
+    pub caches: usize,
+    /// Bytes of entries held as bytes.
+    pub tables: usize,
+    /// The most that the database's block cache takes.
+    pub block_cache: usize,
+    /// How often entries were put on disk to make room.
+    pub spills: u64,
 }
 
 /// One task.
@@ -111,6 +128,18 @@ pub(crate) struct ThreadTotals {
     pub rebalances: u64,
     pub tasks: Vec<TaskSnapshot>,
     pub standbys: Vec<StandbySnapshot>,
+}
+
+impl ThreadTotals {
+    /// Adds counters and lists.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.commits += other.commits;
+        self.aborts += other.aborts;
+        self.rebalances += other.rebalances;
+        self.tasks.extend(other.tasks.iter().cloned());
+        self.standbys.extend(other.standbys.iter().cloned());
+    }
 }
 
 impl Counts {

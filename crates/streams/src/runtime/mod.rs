@@ -9,17 +9,20 @@ pub(crate) mod output;
 mod refused;
 mod restore;
 mod shared;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod standby;
+mod status;
 mod streams;
 mod task;
 mod thread;
 mod topics;
+mod worker;
 
 pub use config::{Config, ProcessingGuarantee, UncaughtErrorPolicy};
 pub use handlers::{ErrorHandler, ErrorResponse, FailedRecord};
 pub(crate) use instance::{Handlers, Instance, open_store};
-pub use metrics::{MetricsSnapshot, PartitionLag, RestoreProgress, StandbySnapshot, TaskSnapshot};
+pub use metrics::{MemoryUse, MetricsSnapshot, PartitionLag, RestoreProgress, StandbySnapshot, TaskSnapshot};
 pub use restore::{RestoreEvent, RestorePhase};
-pub use streams::{State, Streams};
+pub use status::State;
+pub use streams::Streams;

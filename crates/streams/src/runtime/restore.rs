@@ -101,7 +101,8 @@ pub(crate) fn first_position(
     let offsets = shared.admin.offsets(topic).map_err(StreamsError::log(doing))?;
     let bounds = offsets.get(*partition as usize).copied().unwrap_or_default();
     // State that is ahead of its changelog belongs to another log; state behind its beginning may have missed removals.
-    let position = match store.mark()?.map(|mark| mark.position) {
+    let mark = store.mark()?.filter(|mark| mark.reach <= bounds.latest);
+    let position = match mark.map(|mark| mark.position) {
         Some(position) if (bounds.earliest..=bounds.latest).contains(&position) => position,
         found => {
             if let Some(position) = found {

@@ -10,8 +10,11 @@ use vigie_log::{Admin, GroupTopology, MemberEndpoint};
 use super::config::Config;
 use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
-use crate::error::StreamsError;
-use crate::state::{AnyStore, Backend, Freshness, KeptMemory, PersistentBackend, StoreRegistry};
+use crate::error::{StateError, StreamsError};
+use crate::state::{
+    AnyStore, Backend, Freshness, KeptMemory, MemoryBudget, PersistentBackend, StoreRegistry, note_damage,
+    open_state,
+};
 use crate::topology::{TaskId, Topology};
 
 pub(crate) struct Shared {
@@ -26,6 +29,8 @@ pub(crate) struct Shared {
     pub process_id: String,
     /// State in memory, kept while tasks move between the threads of this process.
     pub memory: KeptMemory,
+    /// The memory that state may take, in all threads.
+    pub budget: MemoryBudget,
     /// What survives the process, if there is a state directory.
     pub disk: Option<Box<dyn Backend>>,
     pub registry: Arc<StoreRegistry>,
@@ -37,7 +42,7 @@ pub(crate) struct Shared {
     /// Tasks that a thread of this process holds. One that another thread has lost without knowing it yet must be let go first: two
     /// tasks on one local store would overwrite each other's restores.
     held: Mutex<BTreeSet<TaskId>>,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub crash: Option<CrashHook>,
 }
 
@@ -52,7 +57,7 @@ struct Endpoints {
 }
 
 /// Tells whether the process dies at a point of this name.
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) type CrashHook = Arc<dyn Fn(&'static str) -> bool + Send + Sync>;
 
 impl Shared {
@@ -67,9 +72,15 @@ impl Shared {
         let admin = config.log.admin();
         let mut counts = retried(&config, || PartitionCounts::resolve(&topology.inner, id, &*admin))?;
         retried(&config, || counts.create_internal(&topology.inner, id, config.replication_factor, &*admin))?;
+        let budget = MemoryBudget::new(config.memory_budget);
         let disk = match &config.state_dir {
             Some(dir) => {
-                let disk = PersistentBackend::open_at(dir, id, config.state_cache_bytes)?;
+                let identity = retried(&config, || {
+                    config.log.identity().map_err(StreamsError::log("asking the log for its identity"))
+                })?;
+                let disk = open_state(dir, id, identity.as_deref(), || {
+                    PersistentBackend::open_at(dir, id, &budget)
+                })?;
                 Some(Box::new(disk) as Box<dyn Backend>)
             }
             None => None,
@@ -92,6 +103,7 @@ impl Shared {
             admin,
             counts,
             memory: KeptMemory::default(),
+            budget,
             disk,
             registry,
             directory: Arc::new(directory),
@@ -99,10 +111,19 @@ impl Shared {
             paused: AtomicBool::new(false),
             endpoints: Mutex::default(),
             held: Mutex::default(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             crash: None,
             config,
         })
+    }
+
+    /// Looks at what stopped a thread: state on disk that gives wrong answers is not used again.
+    pub(crate) fn examine(&self, error: &StreamsError) {
+        if let (StreamsError::State(StateError::Database { reason, .. }), Some(dir)) =
+            (error, &self.config.state_dir)
+        {
+            note_damage(dir, &self.application_id, reason);
+        }
     }
 
     /// Takes a task for a thread; `false` while another thread of this process holds it.
@@ -144,7 +165,7 @@ impl Shared {
     }
 
     /// A point at which the simulation may kill the process.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn crash_point(&self, name: &'static str) -> Result<(), StreamsError> {
         match &self.crash {
             Some(dies) if dies(name) => Err(StreamsError::Config(format!("killed {name}"))),
@@ -152,7 +173,7 @@ impl Shared {
         }
     }
 
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "simulation")))]
     #[expect(
         clippy::unused_self,
         clippy::unnecessary_wraps,

@@ -56,6 +56,7 @@ impl Standby {
             if def.logged {
                 let committed = open_store(def, id.partition, &shared.memory, shared.disk.as_deref())?;
                 let mut store = (def.factory)(committed)?;
+                store.count_in(&shared.budget);
                 let mut changelog = Changelog::new(&shared.application_id, name, id.partition);
                 changelog.position = first_position(shared, &mut *store, &changelog)?.0;
                 copies.push(Copy { store, changelog, freshness: Arc::default() });
@@ -97,6 +98,10 @@ impl Standby {
                 None => None,
             };
             freshness.update(changelog.position, end, now);
+        }
+        if let Some(disk) = &self.shared.disk {
+            let stores: Vec<_> = self.copies.iter().map(|copy| copy.store.reader()).collect();
+            disk.tend(&stores, true)?;
         }
         if look {
             self.ends_at = Some(now);

@@ -1,90 +1,21 @@
 //! `Streams`: a topology running over a log.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vigie_log::MemberEndpoint;
 
-use super::config::{Config, StateListener, UncaughtErrorPolicy};
-use super::metrics::{MetricsSnapshot, ThreadTotals};
+use super::config::Config;
+use super::metrics::{MemoryUse, MetricsSnapshot, ThreadTotals};
 use super::shared::Shared;
-use super::thread::StreamThread;
+use super::status::{State, Status};
+use super::worker::Worker;
 use crate::error::StreamsError;
-use crate::state::{ReadOnlyStore, ReadOnlyWindowStore, Staleness};
+use crate::state::{
+    MemoryBudget, PersistentBackend, ReadOnlyStore, ReadOnlyWindowStore, Staleness, remove_state,
+};
 use crate::topology::Topology;
-
-/// The state of a program.
-///
-/// ```text
-/// Created ──▶ Rebalancing ◀──▶ Running ──▶ PendingShutdown ──▶ NotRunning
-///                  └───────────────┴─────▶ Error
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Not started.
-    Created,
-    /// Partitions are being shared out or state is being restored.
-    Rebalancing,
-    /// All partitions here are being processed.
-    Running,
-    /// Closing: the last results are being committed.
-    PendingShutdown,
-    /// Closed.
-    NotRunning,
-    /// A thread stopped with an error; see [`Streams::error`].
-    Error,
-}
-
-struct Status {
-    current: Mutex<(State, Vec<bool>, Option<String>)>,
-    changed: Condvar,
-    listener: Option<StateListener>,
-}
-
-impl Status {
-    fn get(&self) -> State {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    fn update(&self, change: impl FnOnce(&mut (State, Vec<bool>, Option<String>))) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = current.0;
-        change(&mut current);
-        let new = current.0;
-        drop(current);
-        if old != new {
-            tracing::info!(?old, ?new, "state of the program");
-            self.changed.notify_all();
-            if let Some(listener) = &self.listener {
-                listener(old, new);
-            }
-        }
-    }
-
-    /// A thread is processing all it owns, or not.
-    fn thread_runs(&self, number: usize, runs: bool) {
-        self.update(|(state, running, _)| {
-            if let Some(place) = running.get_mut(number) {
-                *place = runs;
-            }
-            if matches!(state, State::Rebalancing | State::Running) {
-                *state = if running.iter().all(|runs| *runs) { State::Running } else { State::Rebalancing };
-            }
-        });
-    }
-
-    fn failed(&self, error: &StreamsError) {
-        self.update(|(state, _, first)| {
-            *state = State::Error;
-            first.get_or_insert_with(|| error.to_string());
-        });
-    }
-}
 
 /// A topology running over a log. Dropping it closes it.
 pub struct Streams {
@@ -92,25 +23,40 @@ pub struct Streams {
     config: Option<Config>,
     status: Arc<Status>,
     shared: Option<Arc<Shared>>,
-    threads: Vec<JoinHandle<()>>,
-    totals: Vec<Arc<Mutex<ThreadTotals>>>,
+    workers: Mutex<Workers>,
+}
+
+#[derive(Default)]
+struct Workers {
+    running: Vec<Worker>,
+    /// Counters of threads that are gone.
+    retired: ThreadTotals,
+}
+
+impl Workers {
+    /// Sets those aside that have ended; their counters stay.
+    fn retire(&mut self) {
+        let (ended, running) = std::mem::take(&mut self.running).into_iter().partition(Worker::is_finished);
+        self.running = running;
+        let ended: Vec<Worker> = ended;
+        for worker in ended {
+            let mut totals = worker.totals();
+            totals.tasks.clear();
+            totals.standbys.clear();
+            self.retired.add(&totals);
+        }
+    }
 }
 
 impl Streams {
     /// A program that has not started yet.
     pub fn new(topology: Topology, config: Config) -> Self {
-        let status = Status {
-            current: Mutex::new((State::Created, vec![false; config.threads], None)),
-            changed: Condvar::new(),
-            listener: config.listener.clone(),
-        };
         Self {
             topology,
+            status: Arc::new(Status::new(config.listener.clone())),
             config: Some(config),
-            status: Arc::new(status),
             shared: None,
-            threads: Vec::new(),
-            totals: Vec::new(),
+            workers: Mutex::default(),
         }
     }
 
@@ -120,56 +66,114 @@ impl Streams {
         let config =
             self.config.take().ok_or_else(|| StreamsError::Config(String::from("started already")))?;
         let shared = Arc::new(Shared::prepare(self.topology.clone(), config)?);
-        self.status.update(|(state, ..)| *state = State::Rebalancing);
+        self.shared = Some(Arc::clone(&shared));
+        self.status.starting(shared.config.threads);
+        let mut workers = self.workers();
         for number in 0..shared.config.threads {
-            let mut thread = StreamThread::new(&shared, number);
-            self.totals.push(Arc::clone(&thread.published));
-            let (status, shared, name) = (Arc::clone(&self.status), Arc::clone(&shared), thread.name.clone());
-            let run = move || {
-                let mut failures = Vec::new();
-                loop {
-                    let ended = catch_unwind(AssertUnwindSafe(|| run(&mut thread, &shared, &status, number)));
-                    let ended = ended.unwrap_or_else(|panic| {
-                        let message = last_words(&*panic);
-                        Err(StreamsError::Panicked { thread: thread.name.clone(), message })
-                    });
-                    let Err(error) = ended else { return };
-                    let wait = replacement(&error, &shared, &mut failures);
-                    tracing::error!(thread = thread.name, %error, again = wait.is_some(), "stream thread stopped");
-                    if wait.is_none() {
-                        status.failed(&error);
-                        shared.stop.store(true, Ordering::Release);
-                    }
-                    if shared.config.uncaught == UncaughtErrorPolicy::StopApplication
-                        && !matches!(error, StreamsError::ShutdownRequested)
-                        && !thread.request_shutdown()
-                    {
-                        tracing::error!(
-                            thread = thread.name,
-                            "the log cannot ask the other processes of the application to stop; stop them by hand"
-                        );
-                    }
-                    // Its partitions go to the others at once, and nothing half done is committed.
-                    let _ = catch_unwind(AssertUnwindSafe(|| thread.fail()));
-                    let Some(wait) = wait else { return };
-                    status.thread_runs(number, false);
-                    std::thread::sleep(wait);
-                    thread = thread.successor();
-                }
-            };
-            let started = std::thread::Builder::new().name(name).spawn(run);
-            let handle =
-                started.map_err(|e| StreamsError::Config(format!("a thread cannot be started: {e}")))?;
-            self.threads.push(handle);
+            workers.running.push(Worker::start(&shared, &self.status, number)?);
         }
-        self.shared = Some(shared);
+        drop(workers);
         Ok(self)
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Workers> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shared(&self) -> Result<&Arc<Shared>, StreamsError> {
         self.shared
             .as_ref()
             .ok_or_else(|| StreamsError::Config(String::from("the program has not been started")))
+    }
+
+    /// One more stream thread, while the program runs; tasks move to it. Returns its name.
+    pub fn add_thread(&self) -> Result<String, StreamsError> {
+        let shared = self.shared()?;
+        if !matches!(self.state(), State::Running | State::Rebalancing) {
+            let state = self.state();
+            return Err(StreamsError::Config(format!(
+                "a thread is added to a running program only; this one is {state:?}"
+            )));
+        }
+        let mut workers = self.workers();
+        workers.retire();
+        let free = |number: &usize| workers.running.iter().all(|worker| worker.number != *number);
+        let number = (0..).find(free).unwrap_or(usize::MAX);
+        let worker = Worker::start(shared, &self.status, number)?;
+        let name = worker.name.clone();
+        workers.running.push(worker);
+        Ok(name)
+    }
+
+    /// Ends the stream thread that came last: it commits, and its tasks move to the others. Returns its name; `None` when there is no
+    /// thread, or when it did not end in time (it is then left to end by itself). Not to be called from a stream thread.
+    pub fn remove_thread(&self, timeout: Duration) -> Result<Option<String>, StreamsError> {
+        self.shared()?;
+        let worker = {
+            let mut workers = self.workers();
+            workers.retire();
+            let last = (0..workers.running.len())
+                .filter(|index| {
+                    workers.running.get(*index).is_some_and(|worker| !worker.stop.load(Ordering::Acquire))
+                })
+                .max_by_key(|index| workers.running.get(*index).map(|worker| worker.number));
+            let Some(last) = last else { return Ok(None) };
+            workers.running.remove(last)
+        };
+        worker.stop.store(true, Ordering::Release);
+        let name = worker.name.clone();
+        let until = Instant::now() + timeout;
+        while !worker.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let ended = worker.is_finished();
+        let mut workers = self.workers();
+        workers.running.push(worker);
+        workers.retire();
+        Ok(ended.then_some(name))
+    }
+
+    /// The names of the stream threads that are alive.
+    pub fn threads(&self) -> Vec<String> {
+        let mut workers = self.workers();
+        workers.retire();
+        workers.running.iter().map(|worker| worker.name.clone()).collect()
+    }
+
+    /// Processes nothing until [`resume`](Self::resume): no records, no punctuations, no standby copies. Partitions stay here, restores go on,
+    /// and what has been processed is committed.
+    pub fn pause(&self) {
+        if let Some(shared) = &self.shared {
+            shared.paused.store(true, Ordering::Release);
+        }
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        if let Some(shared) = &self.shared {
+            shared.paused.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether the program is paused.
+    pub fn is_paused(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.paused.load(Ordering::Acquire))
+    }
+
+    /// Removes the local state of this application in the state directory, for a program that has not been started: the next start
+    /// restores everything from the changelogs. Refused while another process uses it.
+    pub fn clean_up(&self) -> Result<(), StreamsError> {
+        let Some(config) = &self.config else {
+            return Err(StreamsError::Config(String::from(
+                "the local state of a program that has been started cannot be removed; close it, and clean up before the next start",
+            )));
+        };
+        if let Some(dir) = &config.state_dir {
+            let id = &config.application_id;
+            let budget = MemoryBudget::new(config.memory_budget);
+            remove_state(dir, id, || PersistentBackend::open_at(dir, id, &budget))?;
+        }
+        Ok(())
     }
 
     /// The committed content of a key-value store, for any thread.
@@ -219,42 +223,28 @@ impl Streams {
         self.status.get()
     }
 
-    /// Why a thread stopped, if one did.
+    /// Why the program stopped, if an error stopped it.
     pub fn error(&self) -> Option<String> {
-        self.status.current.lock().unwrap_or_else(PoisonError::into_inner).2.clone()
+        self.status.error()
     }
 
     /// Waits until the program is in this state; tells whether it came to it in time.
     pub fn wait_for(&self, wanted: State, timeout: Duration) -> bool {
-        let until = Instant::now() + timeout;
-        let mut current = self.status.current.lock().unwrap_or_else(PoisonError::into_inner);
-        while current.0 != wanted {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.status.changed.wait_timeout(current, left);
-            current = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        self.status.wait_for(wanted, timeout)
     }
 
     /// A moment of the program. Cheap: a lock for each thread, and a copy.
     pub fn metrics(&self) -> MetricsSnapshot {
-        let mut all = ThreadTotals::default();
-        for totals in &self.totals {
-            let totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
-            all.counts.add(&totals.counts);
-            all.commits += totals.commits;
-            all.aborts += totals.aborts;
-            all.rebalances += totals.rebalances;
-            all.tasks.extend(totals.tasks.iter().cloned());
-            all.standbys.extend(totals.standbys.iter().cloned());
-        }
+        let (mut all, threads) = {
+            let mut workers = self.workers();
+            workers.retire();
+            let mut all = workers.retired.clone();
+            workers.running.iter().for_each(|worker| all.add(&worker.totals()));
+            (all, workers.running.len())
+        };
         all.tasks.sort_by_key(|task| (task.sub_topology, task.partition));
         all.standbys.sort_by_key(|standby| (standby.sub_topology, standby.partition));
         MetricsSnapshot {
-            standbys: all.standbys,
             state: self.state(),
             records_in: all.counts.records_in,
             records_out: all.counts.records_out,
@@ -265,8 +255,16 @@ impl Streams {
             aborts: all.aborts,
             rebalances: all.rebalances,
             tasks: all.tasks,
+            standbys: all.standbys,
             stores: self.shared.as_ref().map_or_else(Default::default, |shared| shared.registry.sizes()),
-            threads: self.threads.iter().filter(|thread| !thread.is_finished()).count(),
+            memory: self.shared.as_ref().map_or_else(MemoryUse::default, |shared| MemoryUse {
+                budget: shared.budget.total(),
+                caches: shared.budget.caches(),
+                tables: shared.budget.tables(),
+                block_cache: shared.budget.block_cache(),
+                spills: shared.budget.spills(),
+            }),
+            threads,
         }
     }
 
@@ -279,28 +277,26 @@ impl Streams {
     fn shut_down(&mut self, timeout: Duration) -> bool {
         let Some(shared) = &self.shared else { return true };
         shared.stop.store(true, Ordering::Release);
-        self.status.update(|(state, ..)| {
-            if *state != State::Error {
-                *state = State::PendingShutdown;
-            }
-        });
-        let until = Instant::now() + timeout;
-        for thread in std::mem::take(&mut self.threads) {
-            while !thread.is_finished() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if !thread.is_finished() {
-                return false;
-            }
-            // Panics are caught inside.
-            let _ = thread.join();
+        let workers = std::mem::take(&mut self.workers().running);
+        if workers.is_empty() && self.state() == State::NotRunning {
+            return true;
         }
-        self.status.update(|(state, ..)| {
-            if *state != State::Error {
-                *state = State::NotRunning;
-            }
-        });
-        true
+        self.status.end(State::PendingShutdown);
+        let until = Instant::now() + timeout;
+        let mut in_time = true;
+        for worker in workers {
+            in_time &= worker.join(until).is_ok();
+        }
+        if let Some(disk) = &shared.disk
+            && let Err(error) = disk.flush()
+        {
+            // Nothing is lost: the next start applies the changelogs from where the disk is.
+            tracing::warn!(%error, "the state on disk stays behind");
+        }
+        if in_time {
+            self.status.end(State::NotRunning);
+        }
+        in_time
     }
 }
 
@@ -308,44 +304,4 @@ impl Drop for Streams {
     fn drop(&mut self) {
         self.shut_down(Duration::from_secs(10));
     }
-}
-
-/// How long to wait before a new thread takes the place of one that failed; `None`: the program stops.
-fn replacement(error: &StreamsError, shared: &Shared, failures: &mut Vec<Duration>) -> Option<Duration> {
-    let UncaughtErrorPolicy::ReplaceThread { times, within } = shared.config.uncaught else { return None };
-    // Neither a handler's decision nor a wrong setting is other the next time.
-    let may_pass =
-        matches!(error, StreamsError::Log { .. } | StreamsError::State(_) | StreamsError::Panicked { .. });
-    let now = shared.config.clock.monotonic();
-    failures.retain(|at| now.saturating_sub(*at) < within);
-    if !may_pass || shared.stopping() || failures.len() >= times as usize {
-        return None;
-    }
-    failures.push(now);
-    let doubled =
-        1_u32.checked_shl(u32::try_from(failures.len()).unwrap_or(u32::MAX) - 1).unwrap_or(u32::MAX);
-    Some(shared.config.retry_backoff.saturating_mul(doubled))
-}
-
-fn run(
-    thread: &mut StreamThread,
-    shared: &Shared,
-    status: &Status,
-    number: usize,
-) -> Result<(), StreamsError> {
-    let mut reported = false;
-    while !shared.stopping() {
-        thread.step(Duration::MAX)?;
-        let runs = thread.is_running();
-        if runs != reported {
-            reported = runs;
-            status.thread_runs(number, runs);
-        }
-    }
-    thread.close()
-}
-
-fn last_words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| String::from("no message"))
 }

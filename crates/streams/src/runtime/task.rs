@@ -89,7 +89,13 @@ impl Task {
         let mut open = |def: &crate::topology::StoreDef| open_store(def, id.partition, &shared.memory, disk);
         let directory = Arc::clone(&shared.directory);
         let handlers = shared.config.handlers.clone();
-        let instance = Instance::new(topology, id, &shared.application_id, &mut open, directory, handlers)?;
+        let mut instance =
+            Instance::new(topology, id, &shared.application_id, &mut open, directory, handlers)?;
+        for store in &mut instance.state.stores {
+            store.count_in(&shared.budget);
+        }
+        instance.state.emit_interval =
+            i64::try_from(shared.config.emit_interval.as_millis()).unwrap_or(i64::MAX);
         let inputs = instance
             .inputs
             .iter()
@@ -142,6 +148,10 @@ impl Task {
         let stores = (self.instance.state.stores.as_mut_slice(), self.changelogs.as_mut_slice());
         if restore.advance(&shared.config.restore_listener, stores, timeout)? {
             self.restore = None;
+        }
+        if let Some(disk) = &shared.disk {
+            let stores: Vec<_> = self.instance.state.stores.iter().map(|store| store.reader()).collect();
+            disk.tend(&stores, false)?;
         }
         Ok(self.restore.is_none())
     }
@@ -405,11 +415,14 @@ impl Task {
 
     pub(crate) fn wants_commit(&self, cache_entries: usize) -> bool {
         self.instance.state.commit_requested
-            || self.instance.state.stores.iter().any(|store| store.uncommitted() > cache_entries)
+            || self.instance.state.stores.iter().any(|store| store.is_full(cache_entries))
     }
 
     /// Makes changelog records of all changes.
     pub(crate) fn flush(&mut self) -> Result<(), StreamsError> {
+        if self.started {
+            self.instance.before_commit()?;
+        }
         for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
             store.flush(changelog.as_mut().map(|changelog| &mut changelog.builder))?;
         }

@@ -70,12 +70,12 @@ impl Committed for MemoryStore {
         Ok(self.read().mark)
     }
 
-    fn write(&self, batch: Writes) -> Result<(), StateError> {
+    fn write(&self, batch: &Writes) -> Result<(), StateError> {
         let mut content = self.lock();
-        for (key, value) in batch.entries {
+        for (key, value) in batch.iter() {
             match value {
-                Some(value) => content.entries.insert(key, value),
-                None => content.entries.remove(&key),
+                Some(value) => content.entries.insert(key.to_vec(), value.to_vec()),
+                None => content.entries.remove(key),
             };
         }
         if batch.mark.is_some() {
@@ -95,12 +95,12 @@ impl Committed for MemoryStore {
 pub(crate) struct MemoryBackend;
 
 impl Backend for MemoryBackend {
-    fn open(&self, _: &str, _: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
+    fn open(&self, _: &str, _: PartitionId, _: bool) -> Result<Arc<dyn Committed>, StateError> {
         Ok(Arc::new(MemoryStore::default()))
     }
 
-    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
-        batch.stores.into_iter().try_for_each(|(store, writes)| store.write(writes))
+    fn apply(&self, batch: &StoreBatch) -> Result<(), StateError> {
+        batch.stores.iter().try_for_each(|(store, writes)| store.write(writes))
     }
 }
 
@@ -131,7 +131,7 @@ impl KeptMemory {
 }
 
 impl Backend for KeptMemory {
-    fn open(&self, store: &str, partition: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
+    fn open(&self, store: &str, partition: PartitionId, _: bool) -> Result<Arc<dyn Committed>, StateError> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all
             .entry((store.to_owned(), partition))
@@ -140,27 +140,138 @@ impl Backend for KeptMemory {
         Ok(Arc::clone(&kept.store) as Arc<dyn Committed>)
     }
 
-    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
+    fn apply(&self, batch: &StoreBatch) -> Result<(), StateError> {
         MemoryBackend.apply(batch)
     }
 }
 
-/// Stores in memory that survive being closed, as files do: for the simulation.
-#[cfg(test)]
-#[derive(Default, Clone)]
-pub(crate) struct SurvivingBackend(Arc<Mutex<Survivors>>);
+/// Disks of a process in the simulation: memory that survives the process, under the resident stores that the real ones are under.
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) struct SurvivingBackend {
+    disks: Survivors,
+    residents: super::resident::Residents,
+    /// Tells whether the process dies in the middle of a flush.
+    dies: Arc<dyn Fn() -> bool + Send + Sync>,
+}
 
-#[cfg(test)]
-type Survivors = BTreeMap<(String, PartitionId), Arc<MemoryStore>>;
+/// What survives.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Default)]
+pub(crate) struct Survivors(Arc<std::sync::Mutex<Disks>>);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
+type Disks = BTreeMap<(String, PartitionId), Arc<MemoryStore>>;
+
+#[cfg(any(test, feature = "simulation"))]
+struct SurvivingDisk {
+    store: Arc<MemoryStore>,
+    dies: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl SurvivingBackend {
+    pub(crate) fn new(
+        disks: &Survivors,
+        budget: &super::MemoryBudget,
+        dies: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let residents = super::resident::Residents::new(budget.clone());
+        Self { disks: disks.clone(), residents, dies: Arc::new(dies) }
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
 impl Backend for SurvivingBackend {
-    fn open(&self, store: &str, partition: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
-        let mut all = self.0.lock().unwrap();
-        Ok(Arc::clone(all.entry((store.to_owned(), partition)).or_default()) as Arc<dyn Committed>)
+    fn open(
+        &self,
+        store: &str,
+        partition: PartitionId,
+        logged: bool,
+    ) -> Result<Arc<dyn Committed>, StateError> {
+        let held = Arc::clone(
+            self.disks
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry((store.to_owned(), partition))
+                .or_default(),
+        );
+        if !logged {
+            return Ok(held);
+        }
+        let dies = Arc::clone(&self.dies);
+        self.residents.open(store, partition, || Ok(Arc::new(SurvivingDisk { store: held, dies })))
     }
 
-    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
-        MemoryBackend.apply(batch)
+    fn apply(&self, batch: &StoreBatch) -> Result<(), StateError> {
+        MemoryBackend.apply(batch)?;
+        let stores: Vec<_> = batch.stores.iter().map(|(store, _)| Arc::clone(store)).collect();
+        self.residents.tend(&stores, true)
+    }
+
+    fn tend(&self, stores: &[Arc<dyn Committed>], flush_due: bool) -> Result<(), StateError> {
+        self.residents.tend(stores, flush_due)
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        self.residents.flush()
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Committed for SurvivingDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.store.get(key)
+    }
+    fn scan(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        reverse: bool,
+        visit: Visit<'_>,
+    ) -> Result<(), StateError> {
+        self.store.scan(from, to, reverse, visit)
+    }
+    fn approximate_len(&self) -> u64 {
+        self.store.approximate_len()
+    }
+    fn mark(&self) -> Result<Option<StoreMark>, StateError> {
+        self.store.mark()
+    }
+    fn write(&self, batch: &Writes) -> Result<(), StateError> {
+        self.store.write(batch)
+    }
+    fn wipe(&self) -> Result<(), StateError> {
+        self.store.wipe()
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl super::committed::Disk for SurvivingDisk {
+    fn put_mark(&self, mark: StoreMark) -> Result<(), StateError> {
+        self.store.lock().mark = Some(mark);
+        Ok(())
+    }
+
+    /// Visible all at once; but the process may die behind it, before the mark.
+    fn ingest(&self, fill: super::committed::Fill<'_>) -> Result<(), StateError> {
+        let died = || StateError::Database {
+            place: String::from("simulation"),
+            reason: String::from("killed in flush"),
+        };
+        let mut last: Option<Vec<u8>> = None;
+        let mut writes = Writes::default();
+        let when = (self.dies)();
+        fill(&mut |key, value| {
+            assert!(last.as_deref().is_none_or(|last| last < key), "each key once, in order");
+            last = Some(key.to_vec());
+            writes.push(key, value);
+            Ok(())
+        })?;
+        if when && writes.iter().count() % 2 == 0 {
+            return Err(died());
+        }
+        self.store.write(&writes)?;
+        if when { Err(died()) } else { Ok(()) }
     }
 }

@@ -2,23 +2,27 @@
 //!
 //! ```text
 //! operator ──▶ TypedStore: typed cache (dirty entries) ─flush─▶ overlay (bytes, uncommitted) ─commit─▶ Committed (bytes)
-//!                                                        └────▶ changelog batch
+//!                                                        └────▶ changelog batch                   └▶ Resident ─now and then─▶ disk
 //! ```
 //! Invariants:
 //! - nothing uncommitted ever reaches the committed store: a crash or an abort drops cache and overlay;
 //! - every key in the overlay is in the cache too, until the next commit;
-//! - values and the changelog's position reach the committed store in one atomic batch;
+//! - values and the changelog's position reach the committed store in one atomic batch; the disk may be behind it (see `resident`);
 //! - readers from other threads see committed state only.
 
+mod budget;
 mod committed;
+mod folder;
 mod format;
 mod key_value;
 mod memory;
 mod persistent;
 mod query;
 mod registry;
+mod resident;
 mod scan;
 mod session;
+mod table;
 mod typed;
 mod window;
 
@@ -27,21 +31,25 @@ use std::sync::Arc;
 
 use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
 
+pub(crate) use budget::MemoryBudget;
 pub(crate) use committed::{Backend, Committed, StoreBatch, StoreMark};
+pub(crate) use folder::{note_damage, open_state, remove_state};
 pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
 pub use format::{SessionKey, WindowKey};
 pub use key_value::KeyValueStore;
-#[cfg(test)]
-pub(crate) use memory::SurvivingBackend;
 pub(crate) use memory::{KeptMemory, MemoryBackend};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use memory::{SurvivingBackend, Survivors};
 pub(crate) use persistent::PersistentBackend;
 pub(crate) use query::StoreTypes;
 pub use query::{ReadOnlyStore, ReadOnlyWindowStore};
 pub use registry::Staleness;
 pub(crate) use registry::{Freshness, StoreRegistry};
 pub use session::SessionStore;
+pub(crate) use session::{find_sessions, sessions_between};
 pub(crate) use typed::{Retention, TypedStore};
 pub use window::WindowStore;
+pub(crate) use window::{windows_between, windows_of};
 
 use crate::error::StateError;
 
@@ -52,8 +60,10 @@ pub(crate) trait AnyStore: Any + Send {
     fn flush(&mut self, changelog: Option<&mut BatchBuilder>) -> Result<(), StateError>;
     /// Whether anything changed since the last commit.
     fn is_dirty(&self) -> bool;
-    /// Uncommitted entries, for limits.
-    fn uncommitted(&self) -> usize;
+    /// Whether what is uncommitted takes more memory than it may, or has more than `entries` entries.
+    fn is_full(&self, entries: usize) -> bool;
+    /// Counts the typed cache's memory against this budget.
+    fn count_in(&mut self, budget: &MemoryBudget);
     /// Adds the overlay to a batch of the committed store.
     fn stage(&mut self, batch: &mut StoreBatch, mark: Option<i64>) -> Result<(), StateError>;
     /// After the batch was written: forgets the overlay, keeps within `cache_entries`.

@@ -1,24 +1,31 @@
 //! Committed state on disk: one fjall database for each application, one keyspace a store, keys prefixed with the partition.
 //!
-//! # Format (version 1)
+//! # Format (version 3)
 //! ```text
 //! keyspace "s.<store>"   u32 partition, big endian | local key -> value
-//! keyspace "marks"       "<store>/<partition>" -> u8 version | u32 crc32 of the rest | i64 position | i64 observed time | i64 latest window (little endian)
+//! keyspace "marks"       "<store>/<partition>" -> u8 version | u32 crc32 of the rest | i64 position | i64 observed time
+//!                        | i64 latest window | i64 reach        (little endian; version 2 had no reach: it was the position)
 //! ```
-//! Values and marks of a task are written in one batch, which fjall applies entirely or not at all. The journal reaches the
-//! disk with some delay: after a power cut the store is an older state of itself, and the changelog's tail makes it whole.
+//! Stores with a changelog are [`Resident`](super::resident): they come here sorted and in bulk, their mark behind them. Those without
+//! one are written with each commit, in one batch, which fjall applies entirely or not at all.
 
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use vigie_log::PartitionId;
 
-use super::committed::{Backend, Committed, StoreBatch, StoreMark, Visit, Writes};
+use super::budget::MemoryBudget;
+use super::committed::{Backend, Committed, Disk, Fill, StoreBatch, StoreMark, Visit, Writes};
+use super::resident::Residents;
 use crate::error::StateError;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// Marks without a reach.
+const VERSION_2: u8 = 2;
+/// Write buffers of the database: only marks and stores without a changelog go through one.
+const WRITE_BUFFER: u64 = 4 << 20;
 /// Entries removed in one batch when a range is dropped.
 const REMOVE_AT_ONCE: usize = 8192;
 
@@ -44,11 +51,11 @@ impl Place {
         database_error(&self.place, error)
     }
 
-    fn stage(&self, batch: &mut fjall::OwnedWriteBatch, writes: Writes) {
-        for (key, value) in writes.entries {
+    fn stage(&self, batch: &mut fjall::OwnedWriteBatch, writes: &Writes) {
+        for (key, value) in writes.iter() {
             match value {
-                Some(value) => batch.insert(&self.keyspace, self.key(&key), value),
-                None => batch.remove(&self.keyspace, self.key(&key)),
+                Some(value) => batch.insert(&self.keyspace, self.key(key), value),
+                None => batch.remove(&self.keyspace, self.key(key)),
             }
         }
         if let Some(mark) = writes.mark {
@@ -80,11 +87,12 @@ fn database_error(place: &str, error: &fjall::Error) -> StateError {
 }
 
 fn encode_mark(mark: StoreMark) -> Vec<u8> {
-    let mut body = Vec::with_capacity(29);
+    let mut body = Vec::with_capacity(37);
     body.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
     body.extend_from_slice(&mark.position.to_le_bytes());
     body.extend_from_slice(&mark.observed_time.to_le_bytes());
     body.extend_from_slice(&mark.latest_window.to_le_bytes());
+    body.extend_from_slice(&mark.reach.to_le_bytes());
     let (head, tail) = body.split_at_mut(5);
     let crc = crc32fast::hash(tail).to_le_bytes();
     for (place, byte) in head.iter_mut().skip(1).zip(crc) {
@@ -97,15 +105,23 @@ fn encode_mark(mark: StoreMark) -> Vec<u8> {
 fn decode_mark(bytes: &[u8]) -> Option<StoreMark> {
     let (head, tail) = bytes.split_first_chunk::<5>()?;
     let [version, crc @ ..] = *head;
-    if version != VERSION || u32::from_le_bytes(crc) != crc32fast::hash(tail) {
+    if u32::from_le_bytes(crc) != crc32fast::hash(tail) {
         return None;
     }
     let (position, tail) = tail.split_first_chunk::<8>()?;
-    let (observed, latest) = tail.split_first_chunk::<8>()?;
+    let (observed, tail) = tail.split_first_chunk::<8>()?;
+    let (latest, tail) = tail.split_first_chunk::<8>()?;
+    let position = i64::from_le_bytes(*position);
+    let reach = match version {
+        VERSION_2 if tail.is_empty() => position,
+        VERSION => i64::from_le_bytes(tail.try_into().ok()?),
+        _ => return None,
+    };
     Some(StoreMark {
-        position: i64::from_le_bytes(*position),
+        position,
         observed_time: i64::from_le_bytes(*observed),
-        latest_window: i64::from_le_bytes(latest.try_into().ok()?),
+        latest_window: i64::from_le_bytes(*latest),
+        reach,
     })
 }
 
@@ -144,7 +160,7 @@ impl Committed for Place {
         Ok(found.as_deref().and_then(decode_mark))
     }
 
-    fn write(&self, writes: Writes) -> Result<(), StateError> {
+    fn write(&self, writes: &Writes) -> Result<(), StateError> {
         let mut batch = self.database.batch();
         self.stage(&mut batch, writes);
         batch.commit().map_err(|e| self.error(&e))
@@ -158,6 +174,28 @@ impl Committed for Place {
 
     fn place(&self) -> Option<&Place> {
         Some(self)
+    }
+}
+
+impl Disk for Place {
+    fn put_mark(&self, mark: StoreMark) -> Result<(), StateError> {
+        self.marks.insert(self.mark_key.clone(), encode_mark(mark)).map_err(|e| self.error(&e))?;
+        self.database.persist(PersistMode::SyncData).map_err(|e| self.error(&e))
+    }
+
+    fn ingest(&self, fill: Fill<'_>) -> Result<(), StateError> {
+        let mut ingestion = self.keyspace.start_ingestion().map_err(|e| self.error(&e))?;
+        let mut full = self.prefix.to_vec();
+        fill(&mut |key, value| {
+            full.truncate(self.prefix.len());
+            full.extend_from_slice(key);
+            let written = match value {
+                Some(value) => ingestion.write(full.as_slice(), value),
+                None => ingestion.write_tombstone(full.as_slice()),
+            };
+            written.map_err(|e| self.error(&e))
+        })?;
+        ingestion.finish().map_err(|e| self.error(&e))
     }
 }
 
@@ -181,37 +219,39 @@ impl Place {
 pub(crate) struct PersistentBackend {
     database: Database,
     marks: Keyspace,
+    residents: Residents,
     place: Arc<str>,
 }
 
 impl PersistentBackend {
-    /// Opens `<state_dir>/<application id>`, made if need be; `cache_bytes` bounds fjall's block cache.
+    /// Opens `<state_dir>/<application id>`, made if need be.
     pub(crate) fn open_at(
         state_dir: &Path,
         application_id: &str,
-        cache_bytes: u64,
+        budget: &MemoryBudget,
     ) -> Result<Self, StateError> {
         let folder = state_dir.join(application_id);
         let place: Arc<str> = folder.display().to_string().into();
         std::fs::create_dir_all(&folder)
             .map_err(|e| StateError::Database { place: place.to_string(), reason: e.to_string() })?;
-        let database = Database::builder(&folder).cache_size(cache_bytes).worker_threads(1).open();
+        let database = Database::builder(&folder)
+            .cache_size(budget.block_cache() as u64)
+            .worker_threads(1)
+            // What is in the journal is read again at each start.
+            .max_journaling_size(64 << 20)
+            .open();
         let database = database.map_err(|error| match error {
             fjall::Error::Locked => StateError::Locked { place: place.to_string() },
             other => database_error(&place, &other),
         })?;
-        let marks = database
-            .keyspace("marks", KeyspaceCreateOptions::default)
-            .map_err(|e| database_error(&place, &e))?;
-        Ok(Self { database, marks, place })
+        let marks = database.keyspace("marks", options).map_err(|e| database_error(&place, &e))?;
+        Ok(Self { database, marks, residents: Residents::new(budget.clone()), place })
     }
-}
 
-impl Backend for PersistentBackend {
-    fn open(&self, store: &str, partition: PartitionId) -> Result<Arc<dyn Committed>, StateError> {
+    fn place(&self, store: &str, partition: PartitionId) -> Result<Arc<Place>, StateError> {
         let keyspace = self
             .database
-            .keyspace(&format!("s.{store}"), KeyspaceCreateOptions::default)
+            .keyspace(&format!("s.{store}"), options)
             .map_err(|e| database_error(&self.place, &e))?;
         Ok(Arc::new(Place {
             database: self.database.clone(),
@@ -222,16 +262,47 @@ impl Backend for PersistentBackend {
             place: Arc::clone(&self.place),
         }))
     }
+}
 
-    fn apply(&self, batch: StoreBatch) -> Result<(), StateError> {
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER)
+}
+
+impl Backend for PersistentBackend {
+    fn open(
+        &self,
+        store: &str,
+        partition: PartitionId,
+        logged: bool,
+    ) -> Result<Arc<dyn Committed>, StateError> {
+        if logged {
+            self.residents.open(store, partition, || Ok(self.place(store, partition)?))
+        } else {
+            Ok(self.place(store, partition)?)
+        }
+    }
+
+    fn apply(&self, batch: &StoreBatch) -> Result<(), StateError> {
         let mut all = self.database.batch();
-        for (store, writes) in batch.stores {
+        for (store, writes) in &batch.stores {
             match store.place() {
                 Some(place) => place.stage(&mut all, writes),
                 None => store.write(writes)?,
             }
         }
-        all.commit().map_err(|e| database_error(&self.place, &e))
+        if !all.is_empty() {
+            all.commit().map_err(|e| database_error(&self.place, &e))?;
+        }
+        let stores: Vec<_> = batch.stores.iter().map(|(store, _)| Arc::clone(store)).collect();
+        self.residents.tend(&stores, true)
+    }
+
+    fn tend(&self, stores: &[Arc<dyn Committed>], flush_due: bool) -> Result<(), StateError> {
+        self.residents.tend(stores, flush_due)
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        self.residents.flush()
     }
 }
 
@@ -241,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_damaged_mark_counts_as_none() {
-        let mark = StoreMark { position: 7, observed_time: -1, latest_window: -1 };
+        let mark = StoreMark { position: 7, observed_time: -1, latest_window: -1, reach: 9 };
         let bytes = encode_mark(mark);
         assert_eq!(decode_mark(&bytes), Some(mark));
         for place in 0..bytes.len() {
@@ -250,5 +321,13 @@ mod tests {
             assert_eq!(decode_mark(&damaged), None, "byte {place}");
         }
         assert_eq!(decode_mark(&bytes[..20]), None);
+    }
+
+    /// A mark of format 2 as it stands on disks: position 5, observed time 6, latest window 7.
+    #[test]
+    fn a_mark_of_format_2_is_readable() {
+        let body = [5_i64, 6, 7].map(i64::to_le_bytes).concat();
+        let bytes = [&[2][..], &crc32fast::hash(&body).to_le_bytes(), &body].concat();
+        assert_eq!(decode_mark(&bytes), Some(StoreMark::at(5, 6, 7)));
     }
 }

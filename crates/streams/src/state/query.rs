@@ -179,7 +179,7 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
             for (low, high) in ranges {
                 for entry in self.scan(&store, Bound::Included(low), Bound::Included(high)) {
                     let (window, value, _) = entry?;
-                    if window.key == *key {
+                    if window.key == *key && (from..=to).contains(&window.start) {
                         found.push((window.start, value));
                     }
                 }

@@ -5,8 +5,10 @@ use std::ops::Bound;
 
 use vigie_log::Timestamp;
 
+use super::window::key_bytes;
 use super::{SessionKey, TypedStore};
 use crate::error::StateError;
+use crate::serde::SerdeRef;
 use crate::state::format::ordered;
 
 /// Values by key and session, kept for the store's retention.
@@ -94,5 +96,24 @@ pub(crate) fn find_sessions<K: Hash + Eq + Clone + Send + 'static, V: Clone + Se
             }
         }
     }
+    Ok(found)
+}
+
+/// All sessions that end from `from` to `to`: by end, then start, then the key's bytes.
+pub(crate) fn sessions_between<K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static>(
+    store: &mut TypedStore<SessionKey<K>, V>,
+    key: &SerdeRef<K>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+    let (low, high) = store.segments(from, to);
+    let mut found = Vec::new();
+    for entry in store.scan(low, high, false)? {
+        let (session, value, _) = entry?;
+        if (from..=to).contains(&session.end) {
+            found.push((session, value));
+        }
+    }
+    found.sort_by_cached_key(|(session, _)| (session.end, session.start, key_bytes(key, &session.key)));
     Ok(found)
 }

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
 
+use super::budget::{Held, MemoryBudget};
 use super::committed::{Committed, StoreBatch, StoreMark, Writes};
 use super::format::ordered;
 use super::scan::Scan;
@@ -30,6 +31,11 @@ impl Retention {
     /// Kafka Streams' rule: half of the retention, at least a minute.
     pub(crate) fn of(retention_ms: i64) -> Self {
         Self { retention_ms, segment_ms: (retention_ms / 2).max(60_000) }
+    }
+
+    /// The same in other segments: small ones are found quickly by time, large ones by key.
+    pub(crate) fn with_segments(self, segment_ms: i64) -> Self {
+        Self { segment_ms: segment_ms.max(1), ..self }
     }
 
     /// The first time that is still kept.
@@ -66,7 +72,7 @@ pub(crate) struct TypedStore<Q, V> {
     fresh: Vec<usize>,
     pub(super) overlay: Overlay,
     /// What the next store batch will hold, after a flush.
-    staged: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    staged: Writes,
     pub(super) committed: Arc<dyn Committed>,
     observed: Timestamp,
     committed_observed: Timestamp,
@@ -76,6 +82,10 @@ pub(crate) struct TypedStore<Q, V> {
     /// The segment up to which everything has been removed.
     expired_to: Option<i64>,
     scratch: Vec<u8>,
+    /// The cache's part of the memory budget; not counted in tests and in the test driver.
+    held: Option<(MemoryBudget, Held)>,
+    /// Bytes of a key and its value as they were written last, on average: what they have on the heap is about that.
+    entry_bytes: usize,
 }
 
 impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStore<Q, V> {
@@ -97,7 +107,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             cache: IndexMap::default(),
             fresh: Vec::new(),
             overlay: Overlay::new(),
-            staged: Vec::new(),
+            staged: Writes::default(),
             committed,
             observed,
             committed_observed: observed,
@@ -105,7 +115,14 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             committed_latest: latest,
             expired_to: None,
             scratch: Vec::new(),
+            held: None,
+            entry_bytes: 32,
         })
+    }
+
+    /// Memory of the typed cache, about: entries, their index, and what keys and values have on the heap, with the allocator's part.
+    fn cache_bytes(&self) -> usize {
+        self.cache.capacity() * (size_of::<(Q, Entry<V>)>() + 16) + self.cache.len() * (self.entry_bytes + 24)
     }
 
     fn encode_error(&self, source: SerdeError) -> StateError {
@@ -209,10 +226,12 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             entry.fresh = false;
             let mut local = Vec::with_capacity(32);
             let encoded = self.keys.local(key, &mut local);
-            let value = encoded.and_then(|()| encode_value(&*self.values, entry.value.as_ref()));
+            let mut value = Vec::with_capacity(TIMESTAMP_BYTES + 8);
+            let encoded =
+                encoded.and_then(|()| encode_value(&*self.values, entry.value.as_ref(), &mut value));
             let written = entry.written;
-            let value = value.map_err(|e| self.encode_error(e))?;
-            self.overlay.insert(local, (written, value));
+            let present = encoded.map_err(|e| self.encode_error(e))?;
+            self.overlay.insert(local, (written, present.then_some(value)));
         }
         Ok(())
     }
@@ -226,6 +245,14 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
     ) -> Result<Scan<'_, Q, V>, StateError> {
         self.spill()?;
         Ok(Scan::over_store(self, from, to, reverse))
+    }
+
+    /// The local keys of the segments that hold these times.
+    pub(crate) fn segments(&self, from: Timestamp, to: Timestamp) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let Some(retention) = self.retention else { return (Bound::Unbounded, Bound::Unbounded) };
+        let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
+        let behind = ordered(segment(to).saturating_add(1)).to_vec();
+        (Bound::Included(ordered(segment(from)).to_vec()), Bound::Excluded(behind))
     }
 
     /// The first local key that has not expired, if windows expire here.
@@ -242,8 +269,10 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             return Ok(());
         }
         let mut expired: Vec<Vec<u8>> = Vec::new();
+        let done = self.expired_to.map(ordered);
+        let from = done.as_ref().map_or(Bound::Unbounded, |done| Bound::Included(done.as_slice()));
         let to = std::ops::Bound::Excluded(live.as_slice());
-        self.committed.scan(Bound::Unbounded, to, false, &mut |key, _| {
+        self.committed.scan(from, to, false, &mut |key, _| {
             expired.push(key.to_vec());
             if expired.len() == EXPIRE_AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -257,7 +286,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
                 self.keys.write_changelog(&key, &mut self.scratch);
                 changelog.push(self.observed.max(0), Some(&self.scratch), None, &[]);
             }
-            self.staged.push((key, None));
+            put_bytes(&mut self.staged, &key, None);
         }
         let keys = &self.keys;
         self.cache.retain(|key, _| {
@@ -267,16 +296,30 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
     }
 }
 
-/// `timestamp | value`.
+/// Appends `timestamp | value`; tells whether there is a value.
 pub(crate) fn encode_value<V>(
     serde: &dyn crate::serde::Serde<V>,
     value: Option<&(V, Timestamp)>,
-) -> Result<Option<Vec<u8>>, SerdeError> {
-    let Some((value, at)) = value else { return Ok(None) };
-    let mut bytes = Vec::with_capacity(TIMESTAMP_BYTES + 8);
-    bytes.extend_from_slice(&at.to_be_bytes());
-    serde.encode(value, &mut bytes)?;
-    Ok(Some(bytes))
+    out: &mut Vec<u8>,
+) -> Result<bool, SerdeError> {
+    let Some((value, at)) = value else { return Ok(false) };
+    out.extend_from_slice(&at.to_be_bytes());
+    serde.encode(value, out)?;
+    Ok(true)
+}
+
+fn put_bytes(writes: &mut Writes, key: &[u8], value: Option<&[u8]>) {
+    let put: Result<_, std::convert::Infallible> = writes.push_with(
+        |out| {
+            out.extend_from_slice(key);
+            Ok(())
+        },
+        |out| {
+            out.extend_from_slice(value.unwrap_or_default());
+            Ok(value.is_some())
+        },
+    );
+    let Ok(_) = put;
 }
 
 /// Reads what [`encode_value`] wrote.
@@ -299,8 +342,18 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         !self.fresh.is_empty() || !self.overlay.is_empty()
     }
 
-    fn uncommitted(&self) -> usize {
-        self.fresh.len() + self.overlay.len()
+    fn is_full(&self, entries: usize) -> bool {
+        let uncommitted = self.fresh.len() + self.overlay.len();
+        if uncommitted > entries {
+            return true;
+        }
+        let each = size_of::<(Q, Entry<V>)>() + 40 + self.entry_bytes;
+        // Above its share by what is uncommitted alone: a commit is the only way to get below it.
+        self.held.as_ref().is_some_and(|(budget, _)| uncommitted * each > budget.cache_share())
+    }
+
+    fn count_in(&mut self, budget: &MemoryBudget) {
+        self.held = Some((budget.clone(), budget.cache()));
     }
 
     fn flush(&mut self, mut changelog: Option<&mut BatchBuilder>) -> Result<(), StateError> {
@@ -316,26 +369,33 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
             }
         };
         if self.overlay.is_empty() {
-            self.staged.reserve(self.fresh.len());
+            let (mut bytes, mut count) = (0, 0);
             for slot in self.fresh.drain(..) {
                 let Some((key, entry)) = self.cache.get_index_mut(slot) else { continue };
                 entry.fresh = false;
-                let mut local = Vec::with_capacity(32);
-                let value = self
-                    .keys
-                    .local(key, &mut local)
-                    .and_then(|()| encode_value(&*self.values, entry.value.as_ref()))
-                    .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
-                let value = value.filter(|_| !gone(&local));
-                log(&local, entry.written, value.as_deref(), &*self.keys);
-                self.staged.push((local, value));
+                let put = self.staged.push_with(
+                    |out| self.keys.local(key, out),
+                    |out| encode_value(&*self.values, entry.value.as_ref(), out),
+                );
+                let (local, value) =
+                    put.map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+                let expired = value.is_some() && gone(local);
+                log(local, entry.written, value.filter(|_| !expired), &*self.keys);
+                bytes += local.len() + value.map_or(0, <[u8]>::len);
+                count += 1;
+                if expired {
+                    self.staged.remove_last();
+                }
+            }
+            if let Some(average) = usize::checked_div(bytes, count) {
+                self.entry_bytes = average;
             }
         } else {
             self.spill()?;
             for (key, (written, value)) in std::mem::take(&mut self.overlay) {
                 let value = value.filter(|_| !gone(&key));
                 log(&key, written, value.as_deref(), &*self.keys);
-                self.staged.push((key, value));
+                put_bytes(&mut self.staged, &key, value.as_deref());
             }
         }
         self.scratch = key_out;
@@ -343,26 +403,29 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
     }
 
     fn stage(&mut self, batch: &mut StoreBatch, mark: Option<i64>) -> Result<(), StateError> {
-        let entries = std::mem::take(&mut self.staged);
         let position = match mark {
             Some(position) => Some(position),
             None => self.committed.mark()?.map(|mark| mark.position),
         };
-        let mark = StoreMark {
-            position: position.unwrap_or(0),
-            observed_time: self.observed,
-            latest_window: self.latest,
-        };
-        batch.stores.push((Arc::clone(&self.committed), Writes { entries, mark: Some(mark) }));
+        let mut writes = std::mem::take(&mut self.staged);
+        writes.mark = Some(StoreMark::at(position.unwrap_or(0), self.observed, self.latest));
+        batch.stores.push((Arc::clone(&self.committed), writes));
         Ok(())
     }
 
     fn committed(&mut self, cache_entries: usize) {
         self.committed_observed = self.observed;
         self.committed_latest = self.latest;
-        if self.cache.len() > cache_entries {
+        let bytes = self.cache_bytes();
+        let share = self.held.as_ref().map_or(usize::MAX, |(budget, _)| budget.cache_share());
+        if self.cache.len() > cache_entries || bytes > share {
+            let each = bytes / self.cache.len().max(1);
             self.cache.clear();
-            self.cache.shrink_to(cache_entries / 2);
+            self.cache.shrink_to(cache_entries.min(share / each.max(1)) / 2);
+        }
+        let bytes = self.cache_bytes();
+        if let Some((_, held)) = &mut self.held {
+            held.set(bytes);
         }
     }
 
@@ -370,7 +433,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         self.cache.clear();
         self.fresh.clear();
         self.overlay.clear();
-        self.staged.clear();
+        self.staged = Writes::default();
         self.observed = self.committed_observed;
         self.latest = self.committed_latest;
         self.expired_to = None;
@@ -381,23 +444,23 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         let mut applied = 0;
         for record in batches.iter().flat_map(RecordBatch::iter).filter(|record| record.offset >= from) {
             let Some(key) = record.key else { continue };
-            let mut local = Vec::with_capacity(key.len() + 8);
-            self.keys.read_changelog(key, &mut local).map_err(|e| self.decode_error(e))?;
-            let value = record.value.map(|value| {
-                let mut bytes = Vec::with_capacity(TIMESTAMP_BYTES + value.len());
-                bytes.extend_from_slice(&record.timestamp.to_be_bytes());
-                bytes.extend_from_slice(value);
-                bytes
-            });
+            let put = writes.push_with(
+                |out| self.keys.read_changelog(key, out),
+                |out| {
+                    let Some(value) = record.value else { return Ok(false) };
+                    out.extend_from_slice(&record.timestamp.to_be_bytes());
+                    out.extend_from_slice(value);
+                    Ok(true)
+                },
+            );
+            let (local, _) =
+                put.map_err(|e| StateError::Decode { store: self.name.to_string(), source: e })?;
+            self.latest = self.latest.max(self.keys.local_time(local).unwrap_or(-1));
             self.observed = self.observed.max(record.timestamp);
-            self.latest = self.latest.max(self.keys.local_time(&local).unwrap_or(-1));
-            writes.entries.push((local, value));
             applied += 1;
         }
-        // Sorted, the database takes them faster; a stable sort keeps the last of a key last.
-        writes.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        writes.mark = Some(StoreMark { position, observed_time: self.observed, latest_window: self.latest });
-        self.committed.write(writes)?;
+        writes.mark = Some(StoreMark::at(position, self.observed, self.latest));
+        self.committed.write(&writes)?;
         self.committed_observed = self.observed;
         self.committed_latest = self.latest;
         Ok(applied)
@@ -442,7 +505,7 @@ mod tests {
         }
         let batch = builder.build(100);
         let check = |from: i64, expect: &[&str]| {
-            let committed = MemoryBackend.open("s", 0).unwrap();
+            let committed = MemoryBackend.open("s", 0, true).unwrap();
             let keys: Arc<dyn KeyFormat<String>> = Arc::new(PlainKeys(Arc::new(Utf8)));
             let mut store =
                 TypedStore::<String, i64>::new("s".into(), keys, Arc::new(I64), None, committed).unwrap();

@@ -8,7 +8,7 @@ use vigie_log::Timestamp;
 use super::format::ordered;
 use super::{KeyFormat, Retention, TypedStore, WindowKey};
 use crate::error::StateError;
-use crate::serde::SerdeError;
+use crate::serde::{SerdeError, SerdeRef};
 
 /// Values by key and start of window, kept for the store's retention.
 pub struct WindowStore<'s, K, V> {
@@ -46,20 +46,8 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> Windo
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, V)>, StateError> {
-        let retention = self.store.retention.unwrap_or(Retention::of(i64::MAX));
-        let observed = self.store.latest();
-        let mut found = Vec::new();
-        for (low, high) in key_ranges(&*self.store.keys, key, from, to, retention, observed)
-            .map_err(|source| StateError::Encode { store: self.store.name.to_string(), source })?
-        {
-            for entry in self.store.scan(Bound::Included(low), Bound::Included(high), false)? {
-                let (window, value, _) = entry?;
-                if window.key == *key {
-                    found.push((window.start, value));
-                }
-            }
-        }
-        Ok(found)
+        let found = windows_of(self.store, key, from, to)?;
+        Ok(found.into_iter().map(|(start, value, _)| (start, value)).collect())
     }
 
     /// All windows that start from `from` to `to`, both included: by segment, then key, then time.
@@ -84,11 +72,63 @@ impl<'s, K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> Windo
     }
 }
 
+/// The windows of a key that start from `from` to `to`, with the times of their last changes, in order of their starts.
+pub(crate) fn windows_of<K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static>(
+    store: &mut TypedStore<WindowKey<K>, V>,
+    key: &K,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(Timestamp, V, Timestamp)>, StateError> {
+    let retention = store.retention.unwrap_or(Retention::of(i64::MAX));
+    let ranges = key_ranges(&*store.keys, key, from, to, retention, store.latest())
+        .map_err(|source| StateError::Encode { store: store.name.to_string(), source })?;
+    let mut found = Vec::new();
+    for (low, high) in ranges {
+        for entry in store.scan(Bound::Included(low), Bound::Included(high), false)? {
+            let (window, value, at) = entry?;
+            if window.key == *key && (from..=to).contains(&window.start) {
+                found.push((window.start, value, at));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// All windows that start from `from` to `to`, expired or not, with the times of their last changes: by start, then by the key's bytes.
+pub(crate) fn windows_between<K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static>(
+    store: &mut TypedStore<WindowKey<K>, V>,
+    key: &SerdeRef<K>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(WindowKey<K>, V, Timestamp)>, StateError> {
+    let (low, high) = store.segments(from, to);
+    let mut found = Vec::new();
+    for entry in store.scan(low, high, false)? {
+        let (window, value, at) = entry?;
+        if (from..=to).contains(&window.start) {
+            found.push((window, value, at));
+        }
+    }
+    found.sort_by_cached_key(|(window, ..)| (window.start, key_bytes(key, &window.key)));
+    Ok(found)
+}
+
+/// The bytes of a key that has been encoded before.
+pub(super) fn key_bytes<K>(serde: &SerdeRef<K>, key: &K) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A key that came out of the store has bytes; if not, the order of its results is all that is lost.
+    let _ = serde.encode(key, &mut bytes);
+    bytes
+}
+
+/// More ranges than this are scanned as one.
+const MAX_RANGES: i64 = 256;
+
 /// First and last local key, both included.
 pub(crate) type KeyRange = (Vec<u8>, Vec<u8>);
 
-/// The ranges of local keys, one a segment, that hold the windows of `key` starting within `from..=to`; windows of longer keys may lie
-/// between them.
+/// The ranges of local keys, one a segment or one for all of many, that hold the windows of `key` starting within `from..=to`; windows of other
+/// keys and starts may lie between them.
 pub(crate) fn key_ranges<K: Clone>(
     keys: &dyn KeyFormat<WindowKey<K>>,
     key: &K,
@@ -115,5 +155,8 @@ pub(crate) fn key_ranges<K: Clone>(
         bytes
     };
     let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
+    if segment(to) - segment(from) > MAX_RANGES {
+        return Ok(vec![(ordered(segment(from)).to_vec(), ordered(segment(to).saturating_add(1)).to_vec())]);
+    }
     Ok((segment(from)..=segment(to)).map(|s| (bound(s, from), bound(s, to))).collect())
 }

@@ -99,6 +99,10 @@ pub(crate) struct Graph {
     pub lazy_stores: HashMap<NodeId, StoreDef>,
     /// The table nodes that a table node without a store of its own takes its rows from.
     pub table_parents: HashMap<NodeId, NodeId>,
+    /// Table nodes that pass on what several others send.
+    pub merged_tables: HashMap<NodeId, Vec<NodeId>>,
+    /// Windowed aggregations: how long behind the end of a window its results are final, in milliseconds.
+    pub close_after: HashMap<NodeId, i64>,
     counter: u32,
 }
 
@@ -183,17 +187,17 @@ impl Graph {
 
     /// Makes a table's node send old rows; the tables it takes its rows from must too, up to one that has a store.
     pub(crate) fn send_old(&mut self, node: NodeId) {
-        let mut current = Some(node);
-        while let Some(id) = current {
+        let mut open = vec![node];
+        while let Some(id) = open.pop() {
             let Some(def) = self.nodes.get_mut(id) else { return };
             def.send_old = true;
-            current = match self.table_parents.get(&id).copied() {
-                Some(parent) => Some(parent),
-                None => {
-                    self.materialize(id);
-                    None
-                }
-            };
+            if let Some(merged) = self.merged_tables.get(&id) {
+                open.extend(merged);
+            } else if let Some(parent) = self.table_parents.get(&id) {
+                open.push(*parent);
+            } else {
+                self.materialize(id);
+            }
         }
     }
 
@@ -209,6 +213,20 @@ impl Graph {
                 def.send_old = true;
             }
         }
+    }
+
+    /// How long behind the end of a window the results that reach a node are final: the longest of the windowed aggregations above it, all ways up
+    /// counted; `None` if a way up has none.
+    pub(crate) fn close_after(&self, node: NodeId) -> Option<i64> {
+        if let Some(found) = self.close_after.get(&node) {
+            return Some(*found);
+        }
+        let parents = &self.nodes.get(node)?.parents;
+        let mut longest = None;
+        for parent in parents {
+            longest = longest.max(Some(self.close_after(*parent)?));
+        }
+        longest
     }
 
     /// The sources above a node, in its own sub-topology.

@@ -1,6 +1,8 @@
 //! Integration tests of `vigie-streams`.
 
 #[cfg(test)]
+mod cogroup;
+#[cfg(test)]
 mod describe;
 #[cfg(test)]
 mod joins;
@@ -13,8 +15,18 @@ mod refused;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod sliding;
+#[cfg(test)]
+mod standbys;
+#[cfg(test)]
 mod stateless;
 #[cfg(test)]
+mod suppress;
+#[cfg(test)]
 mod tables;
+#[cfg(test)]
+mod threads;
 #[cfg(test)]
 mod windows;

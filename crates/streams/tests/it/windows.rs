@@ -23,7 +23,7 @@ fn model(size: i64, advance: i64, grace: i64, records: &[(u8, i64)]) -> (BTreeMa
     (counts, late)
 }
 
-fn millis(ms: i64) -> Duration {
+pub(crate) fn millis(ms: i64) -> Duration {
     Duration::from_millis(ms as u64)
 }
 

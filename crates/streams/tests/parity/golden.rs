@@ -170,3 +170,27 @@ pub fn check_files(cases: &[Case]) {
     }
     assert!(bytes <= 10 << 20, "the golden files are {bytes} bytes, more than 10 MiB");
 }
+
+/// The table of the book's chapter, from the topologies there are.
+fn table(cases: &[Case]) -> String {
+    let mut table = String::from("| topology | group | scenarios | equal |\n| --- | --- | --- | --- |\n");
+    for case in cases {
+        table.push_str(&format!("| `{}` | {} | {} | all |\n", case.name, case.group, case.plan.scenarios));
+    }
+    let total: usize = cases.iter().map(|case| case.plan.scenarios).sum();
+    table.push_str(&format!("\n{} topologies, {total} scenarios.\n", cases.len()));
+    table
+}
+
+/// The book lists every topology; `dev/parity.sh bless` writes the list anew.
+pub fn check_book(cases: &[Case]) {
+    const BEHIND: &str = "## What is compared\n\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/parity.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, held) = text.split_once(BEHIND).unwrap();
+    if std::env::var("VIGIE_PARITY").as_deref() == Ok("bless") {
+        fs::write(path, format!("{head}{BEHIND}{}", table(cases))).unwrap();
+    } else {
+        assert_eq!(held, table(cases), "docs/parity.md: `dev/parity.sh book` lists the topologies anew");
+    }
+}

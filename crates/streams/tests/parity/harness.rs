@@ -12,6 +12,8 @@ use crate::{golden, text};
 /// One topology with its scenarios.
 pub struct Case {
     pub name: &'static str,
+    /// The file it stands in.
+    pub group: &'static str,
     pub plan: Plan,
     pub build: fn(&mut StreamsBuilder),
     /// Stores whose end content is compared.
@@ -46,6 +48,7 @@ macro_rules! parity {
         pub fn cases() -> Vec<$crate::harness::Case> {
             vec![$($crate::harness::Case {
                 name: stringify!($name),
+                group: module_path!().rsplit("::").next().unwrap_or_default(),
                 plan: $plan,
                 build: $build,
                 stores: vec![$($store),*],

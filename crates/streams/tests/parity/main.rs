@@ -39,6 +39,11 @@ fn kafka_streams_says_the_same() {
 }
 
 #[test]
+fn the_book_lists_every_topology() {
+    golden::check_book(&cases());
+}
+
+#[test]
 fn golden_files_belong_to_topologies() {
     golden::check_files(&cases());
 }

@@ -39,7 +39,7 @@ const LET_GO: Duration = Duration::from_secs(2);
 const ROOM: usize = 1 << 20;
 /// Memory of the log's and the state's caches. The whole program is to stay below 150 MB.
 const LOG_CACHE: usize = 24 << 20;
-const STATE_CACHE: u64 = 12 << 20;
+const STATE_MEMORY: usize = 64 << 20;
 /// Customers are read from the store in pages of this size.
 const PAGE: u64 = 5_000;
 /// File that tells other commands where the running program answers.
@@ -112,7 +112,7 @@ impl Running {
         let streams_config = StreamsConfig::new(&config.engine.application_id, Arc::clone(&log))
             .clock(Arc::clone(&clock))
             .state_dir(data.join("state"))
-            .state_cache_bytes(STATE_CACHE)
+            .memory_budget(STATE_MEMORY)
             .threads(config.engine.threads)
             .commit_interval(config.engine.commit_interval())
             .deserialization_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS))

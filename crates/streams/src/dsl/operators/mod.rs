@@ -2,14 +2,20 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod branch;
+pub(crate) mod final_results;
 pub(crate) mod join_table;
+pub(crate) mod session_aggregate;
 pub(crate) mod sink;
+pub(crate) mod sliding_aggregate;
 pub(crate) mod source;
 pub(crate) mod stateless;
+pub(crate) mod suppress;
 pub(crate) mod table;
 pub(crate) mod table_aggregate;
+pub(crate) mod transform_values;
 pub(crate) mod user;
 pub(crate) mod window_aggregate;
+pub(crate) mod window_fold;
 
 use std::any::Any;
 use std::hash::Hash;

@@ -1,23 +1,28 @@
-//! `count`, `reduce` and `aggregate` of a grouped stream in tumbling and hopping windows.
+//! `count`, `reduce` and `aggregate` of a grouped stream in tumbling, hopping and unlimited windows.
 
-use super::aggregate::Fold;
+use vigie_log::Timestamp;
+
+use super::final_results::FinalResults;
 use super::store;
-use crate::dsl::windows::TimeWindows;
+use super::window_fold::WindowFold;
+use crate::dsl::windows::FixedWindows;
 use crate::processor::{Cx, Flow, Operator, Out};
-use crate::record::{Change, Record, Windowed};
+use crate::record::{Change, Headers, Record, Window, Windowed};
 use crate::serde::SerdeRef;
-use crate::state::WindowKey;
+use crate::state::{WindowKey, windows_between};
 
 pub(crate) struct WindowAggregate<K, V, A> {
-    pub fold: Fold<K, V, A>,
-    pub windows: TimeWindows,
+    pub fold: WindowFold<K, V, A>,
+    pub windows: FixedWindows,
     pub key: SerdeRef<K>,
     pub store: usize,
     pub send_old: bool,
     pub out: Out<Windowed<K>, Change<A>>,
     /// The largest timestamp of the records seen here. Read from the store at the start, so that what was late
     /// before a restart is late after it.
-    pub observed: i64,
+    pub observed: Timestamp,
+    /// Where results are sent on when windows close, instead of with each update.
+    pub finals: Option<FinalResults>,
 }
 
 impl<K, V, A> Operator<K, V> for WindowAggregate<K, V, A>
@@ -28,35 +33,35 @@ where
 {
     fn init(&mut self, cx: &mut Cx<'_>) -> Flow {
         self.observed = store::<WindowKey<K>, A>(cx, self.store).observed();
+        let close = self.close_time();
+        if let Some(finals) = &mut self.finals {
+            finals.resume(close);
+        }
         Ok(())
     }
 
     #[inline]
     fn process(&mut self, record: Record<K, V>, cx: &mut Cx<'_>) -> Flow {
         let Record { key, value, timestamp, headers } = record;
-        let value = match value {
-            Some(value) if !self.key.is_null(&key) => value,
-            _ => {
-                cx.task.counts.skipped += 1;
-                return Ok(());
-            }
-        };
+        if self.key.is_null(&key) || value.is_none() && !self.fold.nulls {
+            cx.task.counts.skipped += 1;
+            return Ok(());
+        }
         self.observed = self.observed.max(timestamp);
-        let close = self.observed.saturating_sub(self.windows.grace_ms);
-        let mut open = self.windows.windows_for(timestamp).filter(|window| window.end > close).peekable();
-        let total = (self.windows.size_ms + self.windows.advance_ms - 1) / self.windows.advance_ms;
-        let mut counted = 0;
-        let (mut next_key, mut next_value) = (Some(key), Some(value));
-        while let Some(window) = open.next() {
-            counted += 1;
+        let close = self.close_time();
+        let mut windows = self.windows.windows_for(timestamp);
+        let (mut next_key, mut next_value) = (Some(key), value);
+        loop {
             // The last window takes the key and the value themselves, so that tumbling windows copy nothing.
-            let last = open.peek().is_none();
-            let (Some(key), Some(value)) = (
-                if last { next_key.take() } else { next_key.clone() },
-                if last { next_value.take() } else { next_value.clone() },
-            ) else {
-                break;
-            };
+            let last = windows.at_last();
+            let Some(window) = windows.next() else { break };
+            if window.end <= close {
+                cx.task.counts.late += 1;
+                continue;
+            }
+            let key = if last { next_key.take() } else { next_key.clone() };
+            let value = if last { next_value.take() } else { next_value.clone() };
+            let Some(key) = key else { break };
             let state = store::<WindowKey<K>, A>(cx, self.store);
             let place = WindowKey { key, start: window.start };
             let slot = state.slot(&place)?;
@@ -65,8 +70,8 @@ where
                 None => (None, timestamp),
             };
             let old = if self.send_old { before.clone() } else { None };
-            let new = (self.fold)(&place.key, value, before);
-            if self.out.is_empty() {
+            let new = (self.fold.add)(&place.key, value, before);
+            if self.out.is_empty() || self.finals.is_some() {
                 state.set(slot, new, at);
                 continue;
             }
@@ -75,9 +80,49 @@ where
             let change = Some(Change { new, old });
             self.out.forward(Record { key, value: change, timestamp: at, headers: headers.clone() }, cx)?;
         }
-        if counted < total {
-            let possible = self.windows.windows_for(timestamp).count() as i64;
-            cx.task.counts.late += u64::try_from(possible - counted).unwrap_or(0);
+        let due = self.finals.as_mut().is_some_and(|finals| finals.due(close, cx));
+        if due { self.send_finals(&headers, cx) } else { Ok(()) }
+    }
+
+    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
+        match &self.finals {
+            Some(finals) if finals.pending(self.close_time()) => self.send_finals(&Headers::new(), cx),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<K, V, A> WindowAggregate<K, V, A>
+where
+    K: Clone + std::hash::Hash + Eq + Send + 'static,
+    V: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+{
+    /// Windows that end at or before this time are closed.
+    #[inline]
+    fn close_time(&self) -> Timestamp {
+        self.observed.saturating_sub(self.windows.grace_ms())
+    }
+
+    #[cold]
+    fn send_finals(&mut self, headers: &Headers, cx: &mut Cx<'_>) -> Flow {
+        let (close, size) = (self.close_time(), self.windows.size_ms());
+        let Some(finals) = &mut self.finals else { return Ok(()) };
+        let to = close.saturating_sub(size);
+        if to < 0 {
+            return Ok(());
+        }
+        let before = finals.advance(close);
+        let from = before.saturating_sub(size).saturating_add(1).max(0);
+        if self.windows.last_start(to) < from {
+            return Ok(());
+        }
+        let state = store::<WindowKey<K>, A>(cx, self.store);
+        for (place, aggregate, timestamp) in windows_between(state, &self.key, from, to)? {
+            let window = Window { start: place.start, end: place.start.saturating_add(size) };
+            let key = Windowed { key: place.key, window };
+            let value = Some(Change { new: Some(aggregate), old: None });
+            self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
         }
         Ok(())
     }

@@ -81,7 +81,7 @@ impl StreamThread {
             Some(disk) => &**disk,
             None => &shared.memory,
         };
-        backend.apply(batch).map_err(StreamsError::State)?;
+        backend.apply(&batch).map_err(StreamsError::State)?;
         shared.crash_point("after store commit")?;
         if !exactly_once && !offsets.is_empty() {
             repeat(&shared, || member.commit(&offsets))?;

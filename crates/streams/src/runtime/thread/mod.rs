@@ -133,7 +133,7 @@ impl StreamThread {
     }
 
     /// The member's name in its group, for tests that kill it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn member_name(&self) -> Option<Arc<str>> {
         self.member.as_ref().map(|member| member.membership().member)
     }
@@ -356,7 +356,7 @@ impl StreamThread {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 impl std::fmt::Debug for StreamThread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let tasks: Vec<_> = self.tasks.values().map(|task| task.snapshot("")).collect();

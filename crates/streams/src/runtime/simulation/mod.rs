@@ -1,10 +1,29 @@
 //! Seeded simulation: threads of two processes over the simulated log, killed at every kind of moment. Whatever happens, the committed
-//! output and the stores must be those of an undisturbed run. A failing seed is printed; run it alone with
-//! `VIGIE_SEED=<seed> cargo test -p vigie-streams simulation`, more of them with `VIGIE_SEEDS=<count>`.
+//! output and the stores must be those of an undisturbed run. A failing seed is printed and can be replayed:
+//! ```text
+//! VIGIE_SEED=<seed> cargo test -p vigie-streams simulation                     one seed
+//! VIGIE_SEEDS=<count> cargo test -p vigie-streams simulation                   more of them
+//! cargo run -p vigie-streams --features simulation --example simulate -- --seeds <count> [--from <seed>]
+//! ```
+//! What happens to a program here: its process dies between two instructions, also in the middle of a commit, a flush, a restore or a
+//! rebalance; one of its threads fails and is replaced, is taken away or added; it is paused, stopped cleanly, fenced, expelled; the log is
+//! slow, loses answers, repeats batches, or dies itself and starts again.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a simulation is a test, also where it is built as a program"
+)]
+
+mod check;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use vigie_log::{
@@ -15,7 +34,7 @@ use vigie_log::{
 use super::config::{Config, ProcessingGuarantee};
 use super::shared::Shared;
 use super::thread::StreamThread;
-use crate::state::{Staleness, SurvivingBackend};
+use crate::state::{SurvivingBackend, Survivors};
 use crate::{
     BoxError, Consumed, Joined, Processor, ProcessorContext, Produced, Record, Store, StoreBuilder,
     StreamsBuilder, TimeWindows, Topology,
@@ -90,18 +109,20 @@ struct World {
     dice: Dice,
     clock: Arc<ManualClock>,
     log: SimulatedLog,
-    disks: Vec<SurvivingBackend>,
+    disks: Vec<Survivors>,
     processes: Vec<Option<Process>>,
     /// The place at which the running process dies next.
     doomed: Arc<Mutex<Option<&'static str>>>,
+    /// Records of each partition of the input: value and time.
     sent: Vec<Vec<i64>>,
     deaths: BTreeMap<&'static str, u32>,
     disturbed: bool,
     producer: Box<dyn Producer>,
 }
 
-const POINTS: [&str; 7] = [
+const POINTS: [&str; 8] = [
     "before log commit",
+    "in flush",
     "after log commit",
     "after store commit",
     "before restore",
@@ -132,7 +153,7 @@ impl World {
             dice: Dice(seed),
             clock,
             log,
-            disks: vec![SurvivingBackend::default(), SurvivingBackend::default()],
+            disks: vec![Survivors::default(), Survivors::default()],
             processes: vec![None, None],
             doomed: Arc::default(),
             sent: vec![Vec::new(); PARTITIONS as usize],
@@ -155,12 +176,23 @@ impl World {
             .retry_backoff(Duration::ZERO)
             .cache_entries(if self.seed.is_multiple_of(2) { 0 } else { 1000 })
             .standby_replicas(self.replicas())
+            // So little that stores go to disk with nearly every commit.
+            .memory_budget(if self.seed % 5 == 1 { 4 << 10 } else { 8 << 20 })
             .guarantee(ProcessingGuarantee::ExactlyOnce);
         config.threads = 2;
         let mut shared = Shared::prepare(topology(), config).unwrap();
         // Some seeds lose their local files at each death and restore from the changelogs alone.
         if !self.seed.is_multiple_of(3) {
-            shared.disk = Some(Box::new(self.disks[number].clone()));
+            let doomed = Arc::clone(&self.doomed);
+            let dies = move || {
+                let mut doomed = doomed.lock().unwrap();
+                let dies = *doomed == Some("in flush");
+                if dies {
+                    *doomed = None;
+                }
+                dies
+            };
+            shared.disk = Some(Box::new(SurvivingBackend::new(&self.disks[number], &shared.budget, dies)));
         }
         shared.crash = Some(Arc::new(move |point| {
             let mut doomed = doomed.lock().unwrap();
@@ -209,14 +241,24 @@ impl World {
             unreachable: odds(0.05),
             duplicate_poll: odds(0.3),
             empty_poll: odds(0.3),
-            ..Faults::default()
+            slow: odds(0.05),
+            delay: Duration::from_micros(50),
         };
         self.log.set_faults(faults);
     }
 
+    /// Everything that lives in a process ends with it.
+    fn quietly(&self) {
+        self.log.set_faults(Faults::default());
+        *self.doomed.lock().unwrap() = None;
+    }
+
     fn step(&mut self, number: usize) {
         let Some(process) = &mut self.processes[number] else { return };
-        let thread = self.dice.below(process.threads.len() as u64) as usize;
+        let thread = self.dice.below(process.threads.len().max(1) as u64) as usize;
+        if thread >= process.threads.len() {
+            return;
+        }
         if let Err(error) = process.threads[thread].step(Duration::ZERO) {
             let text = error.to_string();
             let point = POINTS.iter().find(|point| text.contains(*point));
@@ -242,7 +284,7 @@ impl World {
             }
             3 => {
                 let number = self.dice.below(2) as usize;
-                let member = self.processes[number].as_ref().and_then(|p| p.threads[0].member_name());
+                let member = self.processes[number].as_ref().and_then(|p| p.threads.first()?.member_name());
                 if let Some(member) = member {
                     self.log.expel_member(APP, &member);
                 }
@@ -263,7 +305,47 @@ impl World {
                         *self.doomed.lock().unwrap() = None;
                         thread.close().unwrap();
                     }
+                    if let Some(disk) = &process.shared.disk {
+                        disk.flush().unwrap();
+                    }
                 }
+            }
+            9 => {
+                // One thread panics: it is replaced, its process goes on.
+                let (number, thread) = (self.dice.below(2) as usize, self.dice.below(2) as usize);
+                self.quietly();
+                if let Some(thread) = self.processes[number].as_mut().and_then(|p| p.threads.get_mut(thread))
+                {
+                    thread.fail();
+                    *thread = thread.successor();
+                    *self.deaths.entry("a thread").or_default() += 1;
+                }
+            }
+            10 => {
+                // A thread is taken away, or one is added.
+                let number = self.dice.below(2) as usize;
+                self.quietly();
+                if let Some(process) = &mut self.processes[number] {
+                    if process.threads.len() > 1 {
+                        process.threads.pop().unwrap().close().unwrap();
+                    } else {
+                        process.threads.push(StreamThread::new(&process.shared, process.threads.len()));
+                    }
+                }
+            }
+            11 => {
+                if let Some(process) = &self.processes[self.dice.below(2) as usize] {
+                    process.shared.paused.fetch_xor(true, Ordering::AcqRel);
+                }
+            }
+            12 if self.dice.one_in(4) => {
+                // The log dies, and with it those that it is embedded in.
+                self.kill(0);
+                self.kill(1);
+                self.quietly();
+                self.log.restart();
+                self.producer = self.log.producer(ProducerConfig::default()).unwrap();
+                *self.deaths.entry("the log").or_default() += 1;
             }
             _ => {}
         }
@@ -274,7 +356,7 @@ impl World {
         if self.disturbed {
             self.start(1);
         }
-        for _ in 0..400 {
+        for _ in 0..300 {
             if self.dice.one_in(8) {
                 self.produce();
             }
@@ -291,6 +373,11 @@ impl World {
         for number in 0..2 {
             if self.processes[number].is_none() {
                 self.start(number);
+            }
+            let process = self.processes[number].as_mut().unwrap();
+            process.shared.paused.store(false, Ordering::Release);
+            while process.threads.len() < 2 {
+                process.threads.push(StreamThread::new(&process.shared, process.threads.len()));
             }
         }
         let mut settled = 0;
@@ -340,128 +427,85 @@ impl World {
                     })
             })
     }
-
-    /// Values of a topic by key, each in the order in which they were written.
-    fn read(&self, topic: &str) -> BTreeMap<String, Vec<Vec<u8>>> {
-        let partitions: Vec<_> = (0..PARTITIONS).map(|p| TopicPartition::new(topic, p)).collect();
-        let mut reader = self.log.reader(&partitions).unwrap();
-        let mut all: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        loop {
-            let fetched = reader.poll(Duration::ZERO).unwrap();
-            if fetched.is_empty() {
-                return all;
-            }
-            for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
-                let key = String::from_utf8(record.key.unwrap().to_vec()).unwrap();
-                all.entry(key).or_default().push(record.value.unwrap().to_vec());
-            }
-        }
-    }
-
-    fn check(&self) {
-        let number = |bytes: &Vec<u8>| i64::from_be_bytes(bytes.as_slice().try_into().unwrap());
-        let numbered: BTreeMap<String, Vec<i64>> =
-            self.read("numbered").into_iter().map(|(k, v)| (k, v.iter().map(number).collect())).collect();
-        let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-        let mut windows: BTreeMap<(String, i64), i64> = BTreeMap::new();
-        let mut joined: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (partition, sent) in self.sent.iter().enumerate() {
-            if !sent.is_empty() {
-                let expect: Vec<i64> = (0..sent.len() as i64).collect();
-                assert_eq!(numbered[&format!("p{partition}")], expect, "each record once, in order");
-            }
-            for record in sent {
-                let (value, at) = (record >> 16, record & 0xffff);
-                *counts.entry(format!("g{}", value % 7)).or_default() += 1;
-                *windows.entry((format!("w{}", value % 5), at / 100 * 100)).or_default() += 1;
-                if value % 6 < 4 {
-                    joined
-                        .entry(format!("k{}", value % 6))
-                        .or_default()
-                        .push(format!("n{}:{value}", value % 6));
-                }
-            }
-        }
-        let counted: BTreeMap<String, Vec<i64>> =
-            self.read("counted").into_iter().map(|(k, v)| (k, v.iter().map(number).collect())).collect();
-        let expect: BTreeMap<String, Vec<i64>> =
-            counts.iter().map(|(key, n)| (key.clone(), (1..=*n).collect())).collect();
-        assert_eq!(counted, expect, "each count once, in order");
-        let mut found: BTreeMap<String, Vec<String>> = self
-            .read("joined")
-            .into_iter()
-            .map(|(k, v)| (k, v.into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()))
-            .collect();
-        found.values_mut().for_each(|all| all.sort());
-        joined.values_mut().for_each(|all| all.sort());
-        assert_eq!(found, joined, "each record joined once");
-        let mut stored = BTreeMap::new();
-        let mut stored_windows = BTreeMap::new();
-        for process in self.processes.iter().flatten() {
-            if let Ok(store) = process.shared.registry.key_value::<String, i64>("counts", Staleness::Active) {
-                for entry in store.all() {
-                    let (key, value) = entry.unwrap();
-                    assert_eq!(stored.insert(key, value), None, "a partition is owned twice");
-                }
-            }
-            if let Ok(store) = process.shared.registry.window::<String, i64>("windows", Staleness::Active) {
-                for (window, value) in store.all().unwrap() {
-                    stored_windows.insert((window.key, window.start), value);
-                }
-            }
-        }
-        assert_eq!(stored, counts, "the store of counts");
-        assert_eq!(stored_windows, windows, "the store of windows");
-        if self.replicas() > 0 {
-            // Two processes: each has every partition, as task or as copy.
-            for process in self.processes.iter().flatten() {
-                let store = process.shared.registry.key_value::<String, i64>("counts", Staleness::Records(0));
-                let all: BTreeMap<String, i64> = store.unwrap().all().map(Result::unwrap).collect();
-                assert_eq!(all, counts, "tasks and copies of the counts");
-                let store = process.shared.registry.window::<String, i64>("windows", Staleness::Records(0));
-                let all = store.unwrap().all().unwrap().into_iter();
-                let all: BTreeMap<(String, i64), i64> =
-                    all.map(|(window, value)| ((window.key, window.start), value)).collect();
-                assert_eq!(all, windows, "tasks and copies of the windows");
-            }
-        }
-    }
 }
 
-fn simulate(seed: u64, disturbed: bool) -> BTreeMap<&'static str, u32> {
+/// How often each kind of death was died.
+pub type Deaths = BTreeMap<&'static str, u32>;
+
+/// Simulates one seed, disturbed or not; a wrong result is printed with its seed. Returns what died.
+pub fn simulate(seed: u64, disturbed: bool) -> Option<Deaths> {
     let mut world = World::new(seed, disturbed);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         world.run();
         world.check();
     }));
-    if let Err(panic) = outcome {
-        eprintln!("SEED {seed} failed; replay it with VIGIE_SEED={seed}");
-        std::panic::resume_unwind(panic);
+    if outcome.is_err() {
+        eprintln!(
+            "SEED {seed} failed; replay it with\n    VIGIE_SEED={seed} cargo test -p vigie-streams simulation\nor  \
+             cargo run -p vigie-streams --features simulation --example simulate -- --from {seed} --seeds 1"
+        );
+        return None;
     }
-    world.deaths
+    Some(world.deaths)
 }
 
-#[test]
-fn undisturbed_runs_are_exact() {
-    for seed in 0..3 {
-        simulate(seed, false);
+/// Simulates many seeds on all processors. `Err`: the first seed found whose results were wrong.
+pub fn simulate_all(seeds: Range<u64>) -> Result<Deaths, u64> {
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(None);
+    let deaths = Mutex::new(Deaths::new());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let done = failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+                    if seed >= seeds.end || done {
+                        return;
+                    }
+                    match simulate(seed, true) {
+                        Some(found) => {
+                            let mut all = deaths.lock().unwrap_or_else(PoisonError::into_inner);
+                            for (point, times) in found {
+                                *all.entry(point).or_default() += times;
+                            }
+                        }
+                        None => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(seed),
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(seed) => Err(seed),
+        None => Ok(deaths.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 
-#[test]
-fn whatever_dies_the_results_are_exact() {
-    let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match asked("VIGIE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..asked("VIGIE_SEEDS").unwrap_or(300),
-    };
-    let many = seeds.end - seeds.start > 100;
-    let mut points = BTreeSet::new();
-    for seed in seeds {
-        points.extend(simulate(seed, true).into_keys());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undisturbed_runs_are_exact() {
+        for seed in 0..3 {
+            assert!(simulate(seed, false).is_some());
+        }
     }
-    // The simulation itself must not fall asleep: every kind of death was died.
-    if many {
-        assert_eq!(points, POINTS.into_iter().collect());
+
+    #[test]
+    fn whatever_dies_the_results_are_exact() {
+        let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let seeds = match asked("VIGIE_SEED") {
+            Some(seed) => seed..seed + 1,
+            None => 0..asked("VIGIE_SEEDS").unwrap_or(1_000),
+        };
+        let many = seeds.end - seeds.start >= 100;
+        let deaths = simulate_all(seeds).expect("the seed that failed is printed above");
+        // The simulation itself must not fall asleep: every kind of death was died.
+        for point in POINTS.into_iter().chain(["a thread", "the log"]).filter(|_| many) {
+            assert!(deaths.contains_key(point), "nothing died {point}: {deaths:?}");
+        }
     }
 }
