@@ -36,8 +36,8 @@ pub use runtime::{
     TaskSnapshot, UncaughtErrorPolicy,
 };
 pub use state::{
-    KeyValueStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, WindowKey,
-    WindowStore,
+    KeyValueStore, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore,
+    Staleness, WindowKey, WindowStore,
 };
 pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,

@@ -14,7 +14,8 @@ use crate::runtime::output::TopicDirectory;
 use crate::runtime::{ErrorHandler, Instance};
 use crate::serde::{Serde, SerdeRef};
 use crate::state::{
-    AnyStore, MemoryBackend, ReadOnlyStore, ReadOnlyWindowStore, Staleness, StoreBatch, StoreRegistry,
+    AnyStore, MemoryBackend, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, Staleness, StoreBatch,
+    StoreRegistry,
 };
 use crate::topology::{TaskId, Topology};
 
@@ -217,6 +218,14 @@ impl TopologyTestDriver {
         name: &str,
     ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
         self.stores.window(name, Staleness::Active)
+    }
+
+    /// A session store.
+    pub fn session_store<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+    ) -> Result<ReadOnlySessionStore<K, V>, StreamsError> {
+        self.stores.session(name, Staleness::Active)
     }
 
     /// Records skipped for a null key or value, and records that came too late, over all tasks.

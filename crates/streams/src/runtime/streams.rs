@@ -13,7 +13,8 @@ use super::status::{State, Status};
 use super::worker::Worker;
 use crate::error::StreamsError;
 use crate::state::{
-    MemoryBudget, PersistentBackend, ReadOnlyStore, ReadOnlyWindowStore, Staleness, remove_state,
+    MemoryBudget, PersistentBackend, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, Staleness,
+    remove_state,
 };
 use crate::topology::Topology;
 
@@ -187,6 +188,23 @@ impl Streams {
         name: &str,
     ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
         self.window_store_with(name, Staleness::Active)
+    }
+
+    /// The committed content of a session store, for any thread.
+    pub fn session_store<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+    ) -> Result<ReadOnlySessionStore<K, V>, StreamsError> {
+        self.session_store_with(name, Staleness::Active)
+    }
+
+    /// As [`session_store`](Self::session_store), with standby copies too where the active task runs elsewhere.
+    pub fn session_store_with<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+        staleness: Staleness,
+    ) -> Result<ReadOnlySessionStore<K, V>, StreamsError> {
+        self.shared()?.registry.session(name, staleness)
     }
 
     /// As [`store`](Self::store), with standby copies too where the active task runs elsewhere.

@@ -9,8 +9,9 @@ use vigie_log::{Clock, Offset, PartitionId};
 
 use super::committed::Committed;
 use super::query::{ReadOnlyStore, ReadOnlyWindowStore, StoreTypes};
+use super::session_query::ReadOnlySessionStore;
 use crate::error::StreamsError;
-use crate::state::WindowKey;
+use crate::state::{SessionKey, WindowKey};
 
 /// How old an answer may be: whether standby copies are asked where the active task runs elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -187,6 +188,14 @@ impl StoreRegistry {
         staleness: Staleness,
     ) -> Result<ReadOnlyWindowStore<K, V>, StreamsError> {
         Ok(ReadOnlyWindowStore::new(name, self.types::<WindowKey<K>, V>(name, staleness)?, self, staleness))
+    }
+
+    pub(crate) fn session<K: 'static, V: 'static>(
+        self: &Arc<Self>,
+        name: &str,
+        staleness: Staleness,
+    ) -> Result<ReadOnlySessionStore<K, V>, StreamsError> {
+        Ok(ReadOnlySessionStore::new(name, self.types::<SessionKey<K>, V>(name, staleness)?, self, staleness))
     }
 }
 

@@ -5,10 +5,10 @@ use std::ops::Bound;
 
 use vigie_log::Timestamp;
 
-use super::window::key_bytes;
-use super::{SessionKey, TypedStore};
+use super::window::{KeyRange, key_bytes};
+use super::{KeyFormat, Retention, SessionKey, TypedStore};
 use crate::error::StateError;
-use crate::serde::SerdeRef;
+use crate::serde::{SerdeError, SerdeRef};
 use crate::state::format::ordered;
 
 /// Values by key and session, kept for the store's retention.
@@ -69,26 +69,12 @@ pub(crate) fn find_sessions<K: Hash + Eq + Clone + Send + 'static, V: Clone + Se
     latest_start: Timestamp,
 ) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
     let Some(retention) = store.retention else { return Ok(Vec::new()) };
-    let from = earliest_end.max(retention.live_from(store.latest()));
-    let mut local = Vec::new();
-    let probe = SessionKey { key: key.clone(), start: 0, end: from };
-    store
-        .keys
-        .local(&probe, &mut local)
+    let latest = store.latest();
+    let from = earliest_end.max(retention.live_from(latest));
+    let ranges = session_ranges(&*store.keys, key, from, latest_start, retention, latest)
         .map_err(|source| StateError::Encode { store: store.name.to_string(), source })?;
-    let key_bytes = local.get(8..local.len().saturating_sub(16)).unwrap_or_default().to_vec();
     let mut found = Vec::new();
-    let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
-    // A session ends no later than the largest timestamp seen.
-    for s in segment(from)..=segment(store.latest().max(from)) {
-        let bound = |end: Timestamp, start: Timestamp| {
-            let mut bytes = ordered(s).to_vec();
-            bytes.extend_from_slice(&key_bytes);
-            bytes.extend_from_slice(&ordered(end));
-            bytes.extend_from_slice(&ordered(start));
-            bytes
-        };
-        let (low, high) = (bound(from, Timestamp::MIN), bound(Timestamp::MAX, latest_start));
+    for (low, high) in ranges {
         for entry in store.scan(Bound::Included(low), Bound::Included(high), false)? {
             let (session, value, _) = entry?;
             if session.key == *key && session.end >= from && session.start <= latest_start {
@@ -97,6 +83,32 @@ pub(crate) fn find_sessions<K: Hash + Eq + Clone + Send + 'static, V: Clone + Se
         }
     }
     Ok(found)
+}
+
+/// The ranges of local keys, one a segment, that hold the sessions of `key` ending at or after `from`; other sessions may lie between them.
+pub(super) fn session_ranges<K: Clone>(
+    keys: &dyn KeyFormat<SessionKey<K>>,
+    key: &K,
+    from: Timestamp,
+    latest_start: Timestamp,
+    retention: Retention,
+    latest: Timestamp,
+) -> Result<Vec<KeyRange>, SerdeError> {
+    let mut local = Vec::new();
+    keys.local(&SessionKey { key: key.clone(), start: 0, end: from }, &mut local)?;
+    // The key between its segment and its bounds.
+    let key_bytes = local.get(8..local.len().saturating_sub(16)).unwrap_or_default();
+    let bound = |segment: i64, end: Timestamp, start: Timestamp| {
+        let mut bytes = ordered(segment).to_vec();
+        bytes.extend_from_slice(key_bytes);
+        bytes.extend_from_slice(&ordered(end));
+        bytes.extend_from_slice(&ordered(start));
+        bytes
+    };
+    let segment = |time: Timestamp| time.div_euclid(retention.segment_ms);
+    // A session ends no later than the latest end ever put.
+    let segments = segment(from)..=segment(latest.max(from));
+    Ok(segments.map(|s| (bound(s, from, Timestamp::MIN), bound(s, Timestamp::MAX, latest_start))).collect())
 }
 
 /// All sessions that end from `from` to `to`: by end, then start, then the key's bytes.

@@ -2,7 +2,7 @@
 
 use vigie_streams::serde::{FnSerde, Nullable, Utf8};
 use vigie_streams::{
-    Consumed, KStream, KTable, Produced, StreamsBuilder, TopologyTestDriver, WindowKey, Windowed,
+    Consumed, KStream, KTable, Produced, SessionKey, StreamsBuilder, TopologyTestDriver, WindowKey, Windowed,
 };
 
 use crate::harness::Store;
@@ -73,6 +73,44 @@ pub fn count_windows(name: &'static str, size: i64) -> Store {
     windows::<i64>(name, size)
 }
 
+/// A session store of texts.
+pub fn text_sessions(name: &'static str) -> Store {
+    sessions::<String>(name, false)
+}
+
+/// A session store of counts.
+pub fn count_sessions(name: &'static str) -> Store {
+    sessions::<i64>(name, false)
+}
+
+/// A session store of texts, whose order is that of the keys in Kafka Streams.
+pub fn text_sessions_by_key(name: &'static str) -> Store {
+    sessions::<String>(name, true)
+}
+
+/// A session store of counts, whose order is that of the keys in Kafka Streams.
+pub fn count_sessions_by_key(name: &'static str) -> Store {
+    sessions::<i64>(name, true)
+}
+
+/// A window store of counts, whose order is that of the windows' starts in Kafka Streams; `size` in milliseconds.
+pub fn count_windows_by_time(name: &'static str, size: i64) -> Store {
+    windows_in_order::<i64>(name, size, true)
+}
+
+fn sessions<V: Clone + Send + ToString + 'static>(name: &'static str, by_key: bool) -> Store {
+    let dump = move |driver: &TopologyTestDriver| {
+        let mut entries = driver.session_store::<Key, V>(name).unwrap().all().unwrap();
+        if by_key {
+            entries.sort_by_key(|(session, _)| (session.key.clone(), session.end, session.start));
+        }
+        let text =
+            |key: SessionKey<Key>| format!("{}@{}/{}", key.key.unwrap_or_default(), key.start, key.end);
+        entries.into_iter().map(|(key, value)| (text(key), value.to_string())).collect()
+    };
+    Store { name, dump: Box::new(dump) }
+}
+
 fn key_values<V: Clone + Send + ToString + 'static>(name: &'static str) -> Store {
     let dump = move |driver: &TopologyTestDriver| {
         let store = driver.store::<Key, V>(name).unwrap();
@@ -83,8 +121,19 @@ fn key_values<V: Clone + Send + ToString + 'static>(name: &'static str) -> Store
 }
 
 fn windows<V: Clone + Send + ToString + 'static>(name: &'static str, size: i64) -> Store {
+    windows_in_order::<V>(name, size, false)
+}
+
+fn windows_in_order<V: Clone + Send + ToString + 'static>(
+    name: &'static str,
+    size: i64,
+    by_time: bool,
+) -> Store {
     let dump = move |driver: &TopologyTestDriver| {
-        let entries = driver.window_store::<Key, V>(name).unwrap().all().unwrap();
+        let mut entries = driver.window_store::<Key, V>(name).unwrap().all().unwrap();
+        if by_time {
+            entries.sort_by_key(|(window, _)| (window.start, window.key.clone()));
+        }
         let text = |key: WindowKey<Key>| {
             format!("{}@{}/{}", key.key.unwrap_or_default(), key.start, key.start + size)
         };

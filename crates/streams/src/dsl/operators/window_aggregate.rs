@@ -65,7 +65,9 @@ where
             let state = store::<WindowKey<K>, A>(cx, self.store);
             let place = WindowKey { key, start: window.start };
             let slot = state.slot(&place)?;
-            let (before, at) = match state.take(slot) {
+            // With several streams in one store (`cogroup`), a window may be open to this one and forgotten by the store.
+            let forgotten = state.expired(window.start);
+            let (before, at) = match state.take(slot).filter(|_| !forgotten) {
                 Some((before, at)) => (Some(before), timestamp.max(at)),
                 None => (None, timestamp),
             };
