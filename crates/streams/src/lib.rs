@@ -52,6 +52,8 @@ pub use runtime::simulation;
 mod book {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[doc = include_str!("../../../docs/operators-windows.md")]
+    struct Windows;
     #[doc = include_str!("../../../docs/operators.md")]
     struct Operators;
     #[doc = include_str!("../../../docs/from-kafka-streams.md")]

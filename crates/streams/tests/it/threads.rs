@@ -129,8 +129,9 @@ fn one_error_can_stop_the_application_everywhere() {
     assert!(first.close(PATIENCE) && second.close(PATIENCE));
     // The next start is not told of it any more.
     send(&log, "in", 1, &[("fine", &1_i64.to_be_bytes())]);
-    let policy = UncaughtErrorPolicy::StopClient;
-    let third = start("p1", policy);
+    // It may come to the poison before anybody sees it run.
+    let config = config(&log).client_id("p1").uncaught_error(UncaughtErrorPolicy::StopClient);
+    let third = Streams::new(poisoned(), config).start().unwrap();
     assert!(third.wait_for(State::Error, PATIENCE), "the poison is still there");
     assert!(third.error().unwrap().contains("panicked"));
 }

@@ -145,6 +145,14 @@ parity! {
         let lengths = both(b).aggregate(String::new, Store::named("store")).filter(|_, text| text.len() > 2);
         out(&lengths.to_stream());
     }, [text_store("store")];
+    count_then_group: Plan::new(), |b| {
+        let sizes = grouped(b).count(Store::named("counts")).group_by(parity_of, by_text());
+        counts_out(&sizes.count(Store::named("sizes")));
+    }, [count_store("counts"), count_store("sizes")];
+    tumbling_count_then_group: with_nulls(), |b| {
+        let counts = grouped(b).windowed_by(tumbling()).count(Store::named("counts"));
+        counts_out(&counts.group_by(parity_of, by_text()).count(Store::named("sizes")));
+    }, [count_windows("counts", 100), count_store("sizes")];
     print: Plan::new(), |b| {
         let words = stream(b, "in");
         words.map_values(|v| format!("<{v}>")).print(
@@ -173,6 +181,15 @@ fn around(
     value: Option<&String>,
 ) -> Result<Option<String>, vigie_streams::BoxError> {
     Ok(value.map(|value| format!("<{value}>")))
+}
+
+fn parity_of<K>(_: &K, count: &i64) -> (Key, String) {
+    let text = if count % 2 == 0 { "even" } else { "odd" };
+    (Some(text.to_owned()), text.to_owned())
+}
+
+fn by_text() -> Grouped<Key, String> {
+    Grouped::default()
 }
 
 /// Time moves to, before and beyond the edges of windows. Without null values, which functions of ours never see.

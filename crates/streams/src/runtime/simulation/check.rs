@@ -63,6 +63,7 @@ impl World {
         found.values_mut().for_each(|all| all.sort());
         joined.values_mut().for_each(|all| all.sort());
         assert_eq!(found, joined, "each record joined once");
+        self.check_windows();
         let mut stored = BTreeMap::new();
         let mut stored_windows = BTreeMap::new();
         for process in self.processes.iter().flatten() {

@@ -18,6 +18,7 @@
 )]
 
 mod check;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -90,6 +91,7 @@ fn topology() -> Topology {
     input
         .join(&names, |_, value, name| format!("{name}:{value}"), Joined::default())
         .to("joined", Produced::<String, String>::default().with_value_serde(crate::serde::Utf8));
+    windows::add(&input);
     let grouped = input.group_by(|_, value| format!("g{}", value % 7));
     grouped.count(Store::named("counts")).to_stream().to("counted", Produced::default());
     input
@@ -135,7 +137,8 @@ impl World {
     fn new(seed: u64, disturbed: bool) -> Self {
         let clock = Arc::new(ManualClock::at(1_000_000));
         let log = SimulatedLog::new(Arc::clone(&clock) as Arc<dyn Clock>, seed);
-        for topic in ["in", "names", "numbered", "joined", "counted"] {
+        let topics = ["in", "names", "numbered", "joined", "counted"];
+        for topic in topics.into_iter().chain(windows::TOPICS) {
             log.admin().create_topic(&TopicSpec::new(topic, PARTITIONS).with("retention.ms", "-1")).unwrap();
         }
         let mut producer = log.producer(ProducerConfig::default()).unwrap();
