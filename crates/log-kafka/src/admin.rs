@@ -165,6 +165,10 @@ impl Admin for KafkaAdmin {
         let created = wait(self.0.admin.create_topics([&topic], &options(&self.0)));
         for outcome in created.map_err(|error| about.kafka(&error))? {
             if let Err((_, code)) = outcome {
+                if code == Code::TopicAlreadyExists {
+                    // Another instance may have made it this very moment: whoever is told that it is there may ask about it next.
+                    self.until(&spec.name, |found| found.is_some_and(|(_, led)| led))?;
+                }
                 return Err(match code {
                     Code::InvalidReplicationFactor => LogError::InvalidTopic {
                         topic: spec.name.clone(),

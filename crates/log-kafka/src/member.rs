@@ -74,7 +74,10 @@ impl KafkaMember {
                 }
             }
             Step::Lost(partitions) => {
-                self.revoked = None;
+                // What else was to be given up still has to be released, or the protocol would wait for it for ever.
+                if let Some(revoked) = &mut self.revoked {
+                    revoked.retain(|at| !partitions.contains(at));
+                }
                 self.fetcher.remove(&partitions)?;
                 polled.lost.extend(partitions);
             }

@@ -112,6 +112,11 @@ pub fn own_node() -> Option<Cluster> {
     has_java().then(|| Cluster::start(&[]))
 }
 
+/// One node with options of its own.
+pub fn node_with(options: &[&str]) -> Option<Cluster> {
+    has_java().then(|| Cluster::start(options))
+}
+
 /// A name that no other test has.
 pub fn unique(base: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);

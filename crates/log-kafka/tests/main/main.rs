@@ -8,6 +8,9 @@
     reason = "tests, and the helpers beside them"
 )]
 
+mod chaos;
 mod contract;
 mod kafka;
+mod proxy;
+mod streams_groups;
 mod trouble;
