@@ -20,9 +20,16 @@ pub struct KGroupedTable<K, V> {
     pub(crate) key: SerdeRef<K>,
     pub(crate) value: SerdeRef<V>,
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) next_name: Option<Arc<str>>,
 }
 
 impl<K: Key, V: Value> KGroupedTable<K, V> {
+    /// Names the node that the next call adds.
+    pub fn named(mut self, name: &str) -> Self {
+        self.next_name = Some(name.into());
+        self
+    }
+
     /// How many rows each group has now.
     pub fn count(&self, store: Store<K, i64>) -> KTable<K, i64> {
         let add: Adder<K, V, i64> = Arc::new(|_, _, before| Some(before.unwrap_or(0) + 1));
@@ -79,7 +86,7 @@ impl<K: Key, V: Value> KGroupedTable<K, V> {
                 store_name,
                 graph.generate("KSTREAM-SINK-"),
                 graph.generate("KSTREAM-SOURCE-"),
-                graph.generate(prefix),
+                graph.name(self.next_name.clone(), prefix),
             )
         };
         let topic: Arc<str> = format!("{}-repartition", self.name.as_deref().unwrap_or(&store_name)).into();

@@ -179,6 +179,6 @@ impl<K: Key, V: Value> KTable<K, V> {
                 out: wiring.out(),
             })
         });
-        KGroupedTable { graph: Rc::clone(&self.graph), node, key, value, name: grouped.name }
+        KGroupedTable { graph: Rc::clone(&self.graph), node, key, value, name: grouped.name, next_name: None }
     }
 }

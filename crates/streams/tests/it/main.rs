@@ -30,3 +30,5 @@ mod tables;
 mod threads;
 #[cfg(test)]
 mod windows;
+#[cfg(test)]
+mod windows_running;
