@@ -182,6 +182,25 @@ impl<K: Key, V: Value> TimeWindowedKStream<K, V> {
     }
 
     /// Combines the values of each key in each window, two at a time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vigie_streams::{Consumed, Store, StreamsBuilder, TimeWindows, TopologyTestDriver};
+    /// use vigie_streams::serde::{I64, Utf8};
+    /// let mut builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("heat", Consumed::<String, i64>::default())
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::tumbling(Duration::from_secs(60)))
+    ///     .reduce(|a, b| a.max(b), Store::named("hottest"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?, Default::default())?;
+    /// for (at, degrees) in [(1_000, 20), (2_000, 35), (3_000, 30), (61_000, 10)] {
+    ///     driver.input("heat", Utf8, I64).pipe(&"oven".into(), &degrees, at)?;
+    /// }
+    /// let hottest = driver.window_store::<String, i64>("hottest")?;
+    /// assert_eq!(hottest.get(&"oven".into(), 60_000)?, Some(10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reduce(
         &self,
         reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
@@ -191,6 +210,28 @@ impl<K: Key, V: Value> TimeWindowedKStream<K, V> {
     }
 
     /// Folds the values of each key in each window into an aggregate that begins with `initial`; `None` removes it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vigie_streams::{Consumed, Store, StreamsBuilder, TimeWindows, TopologyTestDriver};
+    /// use vigie_streams::serde::Utf8;
+    /// let mut builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("pages", Consumed::<String, String>::default())
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::tumbling(Duration::from_secs(60)))
+    ///     .aggregate(Vec::new, |_, page, mut seen: Vec<String>| {
+    ///         seen.push(page.clone());
+    ///         seen
+    ///     }, Store::json_named("paths"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?, Default::default())?;
+    /// for (at, page) in [(1_000, "/"), (2_000, "/cart")] {
+    ///     driver.input("pages", Utf8, Utf8).pipe(&"ann".into(), &page.into(), at)?;
+    /// }
+    /// let paths = driver.window_store::<String, Vec<String>>("paths")?;
+    /// assert_eq!(paths.get(&"ann".into(), 0)?, Some(vec!["/".into(), "/cart".into()]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn aggregate<A: Value, R: Into<Option<A>>>(
         &self,
         initial: impl Fn() -> A + Send + Sync + 'static,
@@ -263,6 +304,25 @@ impl<K: Key, V: Value> SessionWindowedKStream<K, V> {
     }
 
     /// How many records each session has; records with a null value count too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vigie_streams::{Consumed, SessionWindows, Store, StreamsBuilder, TopologyTestDriver};
+    /// use vigie_streams::serde::Utf8;
+    /// let mut builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("pages", Consumed::<String, String>::default())
+    ///     .group_by_key()
+    ///     .windowed_by(SessionWindows::with_gap(Duration::from_secs(30)).grace(Duration::from_secs(300)))
+    ///     .count(Store::named("visits"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?, Default::default())?;
+    /// for at in [0, 20_000, 100_000] {
+    ///     driver.input("pages", Utf8, Utf8).pipe(&"ann".into(), &"/".into(), at)?;
+    /// }
+    /// let visits = driver.session_store::<String, i64>("visits")?.fetch(&"ann".into())?;
+    /// assert_eq!(visits.iter().map(|(visit, pages)| (visit.end, *pages)).collect::<Vec<_>>(), [(20_000, 2), (100_000, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn count(&self, store: Store<K, i64>) -> KTable<Windowed<K>, i64> {
         self.cut.fold(AGGREGATE, store, WindowFold::count())
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vigie_streams::serde::{FnSerde, I64, TimeWindowed, Utf8};
-use vigie_streams::{Consumed, Produced, Store, StreamsBuilder, TimeWindows, TopologyTestDriver, Windowed};
+use vigie_streams::{
+    Consumed, EmitStrategy, Headers, Produced, SessionWindows, Store, StreamsBuilder, TimeWindows,
+    TopologyTestDriver, Windowed,
+};
 
 /// (key, start) to count, and the number of late (record, window) pairs.
 fn model(size: i64, advance: i64, grace: i64, records: &[(u8, i64)]) -> (BTreeMap<(String, i64), i64>, u64) {
@@ -110,4 +113,33 @@ fn windows_expire_with_stream_time_and_not_before() {
     let out = driver.read_raw("out");
     assert_eq!(out[2].key.as_deref(), Some(&b"k@0"[..]));
     assert_eq!(out[2].value.as_deref(), Some(&b"132"[..]));
+}
+
+/// As Kafka Streams has it: updates of windows carry the record's headers, those of sessions none, final results those of the record that closed them.
+#[test]
+fn headers_of_results() {
+    let check = |emit: EmitStrategy, sessions: bool, expect: &[Option<&str>]| {
+        let mut builder = StreamsBuilder::new();
+        let grouped = builder.stream("in", Consumed::<String, i64>::default()).group_by_key();
+        let counts = if sessions {
+            let windows = grouped.windowed_by(SessionWindows::with_gap(millis(10)));
+            windows.emit_strategy(emit).count(Store::default())
+        } else {
+            let windows = grouped.windowed_by(TimeWindows::tumbling(millis(10)));
+            windows.emit_strategy(emit).count(Store::default())
+        };
+        counts.to_stream().to("out", Produced::default());
+        let driver = TopologyTestDriver::new(&builder.build().unwrap(), Default::default()).unwrap();
+        for at in [1_i64, 11, 22] {
+            let headers = Headers::new().with("h", at.to_string());
+            driver.input("in", Utf8, I64).pipe_with(&"a".into(), Some(&0), at, headers).unwrap();
+        }
+        let out = driver.read_raw("out");
+        let found: Vec<_> = out.iter().map(|record| record.headers.get_str("h")).collect();
+        assert_eq!(found, expect, "{emit:?}, sessions: {sessions}");
+    };
+    check(EmitStrategy::on_window_update(), false, &[Some("1"), Some("11"), Some("22")]);
+    check(EmitStrategy::on_window_update(), true, &[None, None, None, None]);
+    check(EmitStrategy::on_window_close(), false, &[Some("11"), Some("22")]);
+    check(EmitStrategy::on_window_close(), true, &[Some("22")]);
 }

@@ -321,4 +321,28 @@ mod tests {
             }
         }
     }
+
+    /// Version 1, byte by byte: changelogs out there hold it.
+    #[test]
+    fn version_1_is_read_for_ever() {
+        let mut bytes = vec![1, 1 | 4];
+        for number in [10_i64, 9, 8] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 2, b'i', b'n']);
+        bytes.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, b'h', 1, 0, 0, 0, 1, b'v']);
+        bytes.extend_from_slice(&[0, 0, 0, 1, b'n', 0, 0, 0, 1, b'p']);
+        let serde = BufferedSerde::<String>(Arc::new(Utf8));
+        let held = serde.decode(&bytes).unwrap();
+        let metadata = RecordMetadata { topic: "in".into(), partition: 7, offset: 8, timestamp: 9 };
+        let change = Change { new: Some(String::from("n")), old: None };
+        let prior = Some(String::from("p"));
+        let headers = Headers::new().with("h", "v");
+        assert_eq!(held, Buffered { time: 10, change, prior, timestamp: 9, headers, metadata });
+        let mut again = Vec::new();
+        serde.encode(&held, &mut again).unwrap();
+        assert_eq!(again, bytes);
+        bytes[0] = 2;
+        assert!(serde.decode(&bytes).is_err());
+    }
 }
