@@ -19,11 +19,11 @@ mod topology;
 
 pub use driver::{DriverConfig, RawRecord, TestInputTopic, TestOutputTopic, TopologyTestDriver};
 pub use dsl::{
-    BufferConfig, CogroupedKStream, Consumed, EmitEarly, EmitStrategy, FixedOrSliding, Grouped, Joined,
-    KGroupedStream, KGroupedTable, KStream, KTable, Key, Printed, Produced, Repartitioned,
-    SessionWindowedKStream, SessionWindows, ShutDown, SlidingWindows, Split, Store, StoreBuilder,
-    StreamsBuilder, Suppressed, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Value, ValueTransformer,
-    WindowedCogroupedKStream, Windows,
+    BufferConfig, CogroupedKStream, Consumed, EmitEarly, EmitStrategy, FixedOrSliding, GlobalKTable, Grouped,
+    JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Key, Printed, Produced,
+    Repartitioned, SessionWindowedKStream, SessionWindows, ShutDown, SlidingWindows, Split, Store,
+    StoreBuilder, StreamJoined, StreamsBuilder, Suppressed, TableJoined, TimeWindowedKStream, TimeWindows,
+    UnlimitedWindows, Value, ValueTransformer, WindowedCogroupedKStream, Windows,
 };
 pub use error::{BoxError, StateError, StreamsError, TopologyError};
 pub use processor::{
@@ -36,8 +36,9 @@ pub use runtime::{
     TaskSnapshot, UncaughtErrorPolicy,
 };
 pub use state::{
-    KeyValueStore, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore,
-    Staleness, WindowKey, WindowStore,
+    KeyValueStore, PutResult, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyVersionedStore,
+    ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, VersionedKeyValueStore, VersionedRecord,
+    WindowKey, WindowStore,
 };
 pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
@@ -56,6 +57,8 @@ mod book {
     struct Windows;
     #[doc = include_str!("../../../docs/operators.md")]
     struct Operators;
+    #[doc = include_str!("../../../docs/operators-joins.md")]
+    struct Joins;
     #[doc = include_str!("../../../docs/from-kafka-streams.md")]
     struct FromKafkaStreams;
 }

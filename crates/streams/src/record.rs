@@ -154,4 +154,13 @@ pub struct Windowed<K> {
 pub(crate) struct Change<V> {
     pub new: Option<V>,
     pub old: Option<V>,
+    /// `false` only for an update of a versioned table that came later than a newer version of its row.
+    pub latest: bool,
+}
+
+impl<V> Change<V> {
+    /// A change to what is the row now.
+    pub(crate) fn of(new: Option<V>, old: Option<V>) -> Self {
+        Self { new, old, latest: true }
+    }
 }

@@ -11,13 +11,13 @@ use crate::error::StreamsError;
 use crate::processor::PunctuationType;
 use crate::record::{Headers, Record};
 use crate::runtime::output::TopicDirectory;
-use crate::runtime::{ErrorHandler, Instance};
+use crate::runtime::{ErrorHandler, ErrorResponse, FailedRecord, Instance, apply_global, open_globals};
 use crate::serde::{Serde, SerdeRef};
 use crate::state::{
-    AnyStore, MemoryBackend, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, Staleness, StoreBatch,
-    StoreRegistry,
+    AnyStore, Committed, MemoryBackend, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyVersionedStore,
+    ReadOnlyWindowStore, Staleness, StoreBatch, StoreRegistry, Writes,
 };
-use crate::topology::{TaskId, Topology};
+use crate::topology::{GlobalDef, TaskId, Topology};
 
 /// How the driver runs.
 #[derive(Debug, Clone)]
@@ -71,6 +71,11 @@ struct Driven {
     tasks: Vec<Instance>,
     /// Topic to task and source.
     readers: HashMap<Arc<str>, Vec<(usize, usize)>>,
+    /// Topic to global table.
+    globals: HashMap<Arc<str>, (GlobalDef, Arc<dyn Committed>)>,
+    deserialization: ErrorHandler,
+    /// Records of global tables with a null key.
+    global_skipped: u64,
     outputs: BTreeMap<String, VecDeque<RawRecord>>,
     offsets: HashMap<Arc<str>, i64>,
     wall_clock: Timestamp,
@@ -115,9 +120,17 @@ impl TopologyTestDriver {
             production: config.production_error,
         };
         let stores = Arc::new(StoreRegistry::default());
+        let tables = open_globals(checked, &MemoryBackend, None)?;
+        let mut globals = HashMap::new();
+        for def in &checked.globals {
+            let rows = Arc::clone(tables.0.get(&def.store).expect("`open_globals` opened all tables"));
+            stores.know(&def.store, Arc::clone(&def.types), 1);
+            stores.add(&def.store, 0, Arc::clone(&rows), None);
+            globals.insert(Arc::clone(&def.topic), (def.clone(), rows));
+        }
         let mut readers: HashMap<Arc<str>, Vec<(usize, usize)>> = HashMap::new();
         let mut tasks = Vec::new();
-        for (number, sub) in checked.subs.iter().enumerate() {
+        for (number, sub) in checked.subs.iter().enumerate().filter(|(_, sub)| !sub.global) {
             let id = TaskId { sub_topology: u32::try_from(number).unwrap_or(u32::MAX), partition: 0 };
             let mut open =
                 |def: &crate::topology::StoreDef| crate::runtime::open_store(def, 0, &MemoryBackend, None);
@@ -128,6 +141,7 @@ impl TopologyTestDriver {
                 &mut open,
                 Arc::new(OnePartition),
                 handlers.clone(),
+                &tables,
             )?;
             for (store, name) in task.state.stores.iter().zip(&sub.stores) {
                 let types = Arc::clone(&checked.store(name).types);
@@ -135,7 +149,7 @@ impl TopologyTestDriver {
                 stores.add(name, 0, store.reader(), None);
             }
             for (topic, source) in &task.inputs {
-                readers.entry(Arc::clone(topic)).or_default().push((number, *source));
+                readers.entry(Arc::clone(topic)).or_default().push((tasks.len(), *source));
             }
             task.init(config.wall_clock)?;
             tasks.push(task);
@@ -143,6 +157,9 @@ impl TopologyTestDriver {
         let driven = Driven {
             tasks,
             readers,
+            globals,
+            deserialization: handlers.deserialization,
+            global_skipped: 0,
             outputs: BTreeMap::new(),
             offsets: HashMap::new(),
             wall_clock: config.wall_clock,
@@ -156,9 +173,9 @@ impl TopologyTestDriver {
     /// Writes a record to an input topic and processes it to the end.
     pub fn pipe_raw(&self, topic: &str, record: RawRecord) -> Result<(), StreamsError> {
         let mut driven = self.driven.borrow_mut();
-        let (topic, _) = driven
-            .readers
-            .get_key_value(topic)
+        let known = driven.readers.get_key_value(topic).map(|(name, _)| name);
+        let topic = known
+            .or_else(|| driven.globals.get_key_value(topic).map(|(name, _)| name))
             .ok_or_else(|| StreamsError::Config(format!("the topology does not read topic `{topic}`")))?;
         let topic = Arc::clone(topic);
         driven.pending.push_back((topic, record));
@@ -228,10 +245,18 @@ impl TopologyTestDriver {
         self.stores.session(name, Staleness::Active)
     }
 
+    /// A versioned store.
+    pub fn versioned_store<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+    ) -> Result<ReadOnlyVersionedStore<K, V>, StreamsError> {
+        self.stores.versioned(name)
+    }
+
     /// Records skipped for a null key or value, and records that came too late, over all tasks.
     pub fn skipped_and_late(&self) -> (u64, u64) {
         let driven = self.driven.borrow();
-        driven.tasks.iter().fold((0, 0), |(skipped, late), task| {
+        driven.tasks.iter().fold((driven.global_skipped, 0), |(skipped, late), task| {
             (skipped + task.state.counts.skipped, late + task.state.counts.late)
         })
     }
@@ -256,6 +281,10 @@ impl Driven {
             builder.push(record.timestamp, record.key.as_deref(), record.value.as_deref(), &headers);
             let batch = builder.build(*offset);
             *offset += 1;
+            if let Some((def, rows)) = self.globals.get(&topic) {
+                self.global_skipped += batch.iter().filter(|record| record.key.is_none()).count() as u64;
+                put_global(def, rows.as_ref(), &batch, &self.deserialization)?;
+            }
             for (task, source) in self.readers.get(&topic).into_iter().flatten() {
                 let Some(task) = self.tasks.get_mut(*task) else { continue };
                 task.enter(&topic, 0);
@@ -287,7 +316,8 @@ impl Driven {
                         timestamp: record.timestamp,
                         headers: Headers::from_log(record.headers),
                     };
-                    if self.readers.contains_key(&partition.topic) {
+                    let topic = &partition.topic;
+                    if self.readers.contains_key(topic) || self.globals.contains_key(topic) {
                         self.pending.push_back((Arc::clone(&partition.topic), raw.clone()));
                     }
                     self.outputs.entry(partition.topic.to_string()).or_default().push_back(raw);
@@ -296,6 +326,33 @@ impl Driven {
         }
         Ok(())
     }
+}
+
+/// Puts records into a global table.
+fn put_global(
+    def: &GlobalDef,
+    rows: &dyn Committed,
+    batch: &vigie_log::RecordBatch,
+    handler: &ErrorHandler,
+) -> Result<(), StreamsError> {
+    let mut writes = Writes::default();
+    for record in batch.iter() {
+        let Err(reason) = apply_global(def, &record, &mut writes) else { continue };
+        let failed = FailedRecord {
+            topic: &def.topic,
+            partition: 0,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            stage: "deserialization",
+            reason: &reason,
+        };
+        if handler.decide(&failed) == ErrorResponse::Fail {
+            return Err(StreamsError::Record { task: String::from("global"), failure: reason });
+        }
+    }
+    Ok(rows.write(&writes)?)
 }
 
 /// Writes typed records into a driver.

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::operators::source::Source;
-use super::operators::table::TableSource;
+use super::operators::table::{Kept, TableSource};
 use super::options::{Consumed, Key, Store, Value};
-use super::stores::{StoreBuilder, key_value_def};
+use super::stores::{StoreBuilder, table_def};
 use super::stream::KStream;
 use super::table::KTable;
 use crate::error::TopologyError;
@@ -115,7 +115,9 @@ impl StreamsBuilder {
 
     /// Checks the topology; the error names the node.
     pub fn build(self) -> Result<Topology, TopologyError> {
-        self.graph.take().check()
+        let mut graph = self.graph.take();
+        graph.relax_null_keys();
+        graph.check()
     }
 }
 
@@ -171,6 +173,16 @@ pub(crate) fn add_source<K: Value, V: Value>(
 }
 
 impl<K: Key, V: Value> KStream<K, V> {
+    /// A table of this name whose store is real only if it was asked for or becomes needed.
+    pub(crate) fn make_lazy_table(
+        &self,
+        name: Arc<str>,
+        store_name: Arc<str>,
+        store: Store<K, V>,
+    ) -> KTable<K, V> {
+        self.make_table(Some(name), "KTABLE-SOURCE-", store_name, store)
+    }
+
     /// Adds the node that keeps rows; real only if the store was asked for or becomes needed.
     pub(crate) fn make_table(
         &self,
@@ -182,12 +194,13 @@ impl<K: Key, V: Value> KStream<K, V> {
         let name = name.unwrap_or_else(|| self.graph.borrow_mut().generate(prefix));
         let key = serde_or_error(&self.graph, store.key.or_else(|| self.key.clone()), &name, "key");
         let value = serde_or_error(&self.graph, store.value.or_else(|| self.value.clone()), &name, "value");
-        let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+        let versioned = store.settings.history.is_some();
+        let def = table_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
         let key_of_node = Arc::clone(&key);
         let node = self.graph.borrow_mut().add_processor(name, &[self.node], Vec::new(), move |wiring| {
             Node::boxed(TableSource::<K, V> {
                 key: Arc::clone(&key_of_node),
-                store: wiring.find_store(&store_name),
+                kept: Kept::of(wiring, &store_name, versioned),
                 send_old: wiring.send_old,
                 out: wiring.out(),
             })
@@ -200,7 +213,7 @@ impl<K: Key, V: Value> KStream<K, V> {
             graph.materialize(node);
         }
         drop(graph);
-        KTable::new(&self.graph, node, Some(key), Some(value), Some(store_name))
+        KTable::new(&self.graph, node, Some(key), Some(value), Some(store_name)).with_history(versioned)
     }
 }
 
@@ -220,7 +233,7 @@ impl<K: Value, V: Value> Repartition<K, V> {
 
     pub(crate) fn add(self, graph: &GraphRef, parent: NodeId) -> KStream<K, V> {
         use super::operators::sink::{Sink, Target};
-        use super::operators::stateless::PassThrough;
+        use super::operators::stateless::NotNullKey;
         let topic: Arc<str> = match self.prefix.strip_suffix("-repartition") {
             Some(_) => Arc::clone(&self.prefix),
             None => format!("{}-repartition", self.prefix).into(),
@@ -243,9 +256,10 @@ impl<K: Value, V: Value> Repartition<K, V> {
                 )
             }
         };
-        // It filters nothing any more, but keeps the place that it has in Kafka Streams' topologies.
-        let last = graph.borrow_mut().add_processor(filter_name, &[parent], Vec::new(), |wiring| {
-            Node::boxed(PassThrough::<K, V> { out: wiring.out() })
+        let key = Arc::clone(&self.key);
+        let last = graph.borrow_mut().add_processor(filter_name, &[parent], Vec::new(), move |wiring| {
+            let all = wiring.null_keys;
+            Node::boxed(NotNullKey::<K, V> { key: Arc::clone(&key), all, out: wiring.out() })
         });
         let name = TopicName::Internal(Arc::clone(&topic));
         let (key, value, partitioner) = (Arc::clone(&self.key), Arc::clone(&self.value), self.partitioner);

@@ -2,26 +2,38 @@
 
 mod builder;
 mod cogroup;
+mod foreign_key_join;
+mod global_table;
 mod grouped;
 mod grouped_table;
+mod join_options;
+mod join_stores;
+pub(crate) mod join_windows;
 pub(crate) mod operators;
 pub(crate) mod options;
 mod print;
 mod stores;
 mod stream;
 mod stream_process;
+mod stream_stream_join;
 mod stream_table_join;
 mod suppress;
 mod table;
+mod table_join;
 mod transform_values;
+pub(crate) mod view;
 mod windowed;
 mod windowed_aggregate;
 pub(crate) mod windows;
 
 pub use builder::StreamsBuilder;
 pub use cogroup::{CogroupedKStream, FixedOrSliding, WindowedCogroupedKStream};
+pub use global_table::GlobalKTable;
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
+pub use join_options::{StreamJoined, TableJoined};
+pub use join_windows::JoinWindows;
+pub(crate) use operators::join_streams::JoinTime;
 pub use options::{Consumed, Grouped, Joined, Key, Produced, Repartitioned, Store, Value};
 pub use print::Printed;
 pub use stores::StoreBuilder;

@@ -195,11 +195,12 @@ pub struct Joined<K, V> {
     pub(crate) key: Option<SerdeRef<K>>,
     pub(crate) value: Option<SerdeRef<V>>,
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) grace: Option<Duration>,
 }
 
 impl<K, V> Default for Joined<K, V> {
     fn default() -> Self {
-        Self { key: None, value: None, name: None }
+        Self { key: None, value: None, name: None, grace: None }
     }
 }
 serdes!(Joined, json);
@@ -208,6 +209,13 @@ impl<K, V> Joined<K, V> {
     /// Names the join and its repartition topics.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Lets each record wait until the stream is this far ahead of it, so that rows of its time that come late are met. The table must be
+    /// versioned, with a history at least as long.
+    pub fn grace_period(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
         self
     }
 }
@@ -228,11 +236,20 @@ pub(crate) struct StoreSettings {
     pub retention: Option<Duration>,
     pub topic_config: BTreeMap<String, String>,
     pub given: bool,
+    /// How long older versions of rows are kept, if they are.
+    pub history: Option<Duration>,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { persistent: true, logged: true, retention: None, topic_config: BTreeMap::new(), given: false }
+        Self {
+            persistent: true,
+            logged: true,
+            retention: None,
+            topic_config: BTreeMap::new(),
+            given: false,
+            history: None,
+        }
     }
 }
 
@@ -279,6 +296,17 @@ impl<K, V> Store<K, V> {
     /// Keeps windows (or sessions) at least this long; never shorter than their size plus grace.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = Some(retention);
+        self
+    }
+
+    /// Keeps the older versions of each row for this long, so that it can be asked for as of a time: see [`StoreBuilder::versioned`]. A
+    /// stream that is joined with a versioned table meets the row of its own time, and updates that come late change no result of a join of
+    /// tables.
+    ///
+    /// [`StoreBuilder::versioned`]: crate::StoreBuilder::versioned
+    pub fn versioned(mut self, history: Duration) -> Self {
+        self.settings.history = Some(history);
+        self.settings.given = true;
         self
     }
 

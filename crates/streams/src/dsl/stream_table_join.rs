@@ -1,10 +1,13 @@
 //! Joins of a stream with a table: each record of the stream is looked up in the table as it is then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::builder::serde_or_error;
+use super::join_stores::waiting_def;
+use super::operators::join_buffer::Waiting;
 use super::operators::join_table::{JoinTable, Joiner};
-use super::options::{Joined, Key, Value};
+use super::options::{Joined, Key, Value, millis};
 use super::stream::KStream;
 use super::table::KTable;
 use crate::error::TopologyError;
@@ -46,29 +49,36 @@ impl<K: Key, V: Value> KStream<K, V> {
     ) -> KStream<K, W> {
         let graph = &self.graph;
         let own_name: Arc<str> = graph.borrow().node_name(self.node).into();
-        let topic = joined.name.clone().unwrap_or(own_name);
         let given = joined.key.or_else(|| self.key.clone()).or_else(|| table.key.clone());
-        let key = serde_or_error(graph, given, &topic, "key");
-        let stream = self.repartition_if_needed(&topic, &key, || {
-            serde_or_error(graph, joined.value.or_else(|| self.value.clone()), &topic, "value")
-        });
+        let key = serde_or_error(graph, given, &own_name, "key");
+        let value = joined.value.or_else(|| self.value.clone());
+        let stream = if self.repartition {
+            let value = serde_or_error(graph, value.clone(), &own_name, "value");
+            self.repartition_for_join(&joined.name, "", &key, &value)
+        } else {
+            self.clone()
+        };
         let name = graph.borrow_mut().name(joined.name.or_else(|| self.next_name.clone()), prefix);
         self.check_same_builder(&table.graph, &name);
-        graph.borrow_mut().materialize(table.node);
-        let Some(store) = table.store.clone() else {
-            let reason = String::from(
-                "the table it looks into has no key-value store; give it one (`filter_into`, `map_values_into`, `to_table`)",
-            );
-            graph.borrow_mut().errors.push(TopologyError::Invalid { node: name.to_string(), reason });
-            return KStream::new(graph, stream.node, self.key.clone(), None, false);
-        };
-        let (key_of_node, of_node) = (Arc::clone(&key), Arc::clone(&store));
-        let node = graph.borrow_mut().add_processor(name, &[stream.node], vec![store], move |wiring| {
+        let view = table.view_for(&name);
+        let mut stores = view.stores;
+        let waiting = joined.grace.map(|grace| {
+            let buffer: Arc<str> = format!("{name}-Buffer").into();
+            self.check_grace(&name, grace, table.versioned, &stores);
+            let value = serde_or_error(graph, value, &name, "value");
+            graph.borrow_mut().add_store(waiting_def(&buffer, Arc::clone(&key), value));
+            stores.push(Arc::clone(&buffer));
+            (buffer, millis(grace))
+        });
+        let (key_of_node, make, versioned) = (Arc::clone(&key), view.make, table.versioned);
+        let node = graph.borrow_mut().add_processor(name, &[stream.node], stores, move |wiring| {
             Node::boxed(JoinTable::<K, V, T, W> {
                 join: Arc::clone(&join),
                 key: Arc::clone(&key_of_node),
                 left,
-                table: wiring.store(&of_node),
+                table: make(wiring),
+                versioned,
+                waiting: waiting.as_ref().map(|(buffer, grace)| Waiting::new(wiring.store(buffer), *grace)),
                 out: wiring.out(),
             })
         });
@@ -76,7 +86,30 @@ impl<K: Key, V: Value> KStream<K, V> {
         let mut sources = borrowed.sources_above(node);
         sources.extend(borrowed.sources_above(table.node));
         borrowed.copartitioned.push((node, sources));
+        if left {
+            borrowed.null_key_joins.push(node);
+        }
         drop(borrowed);
         KStream::new(graph, node, Some(key), None, false)
+    }
+
+    /// Records can only wait for a table that knows what it was, for as long as they wait.
+    fn check_grace(&self, node: &str, grace: Duration, versioned: bool, stores: &[Arc<str>]) {
+        let mut graph = self.graph.borrow_mut();
+        let short = |name: &Arc<str>| {
+            let store = graph.stores.iter().find(|store| store.name == *name);
+            store.and_then(|store| store.history_ms).filter(|history| *history < millis(grace))
+        };
+        let reason = if !versioned {
+            String::from("a grace period needs a versioned table; give it a store with `Store::versioned`")
+        } else if let Some(history) = stores.iter().find_map(short) {
+            let grace = millis(grace);
+            format!(
+                "the table keeps {history} ms of history, less than the grace period of {grace} ms; keep it longer"
+            )
+        } else {
+            return;
+        };
+        graph.errors.push(TopologyError::Invalid { node: node.to_owned(), reason });
     }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::builder::{GraphRef, serde_or_error};
 use super::grouped_table::KGroupedTable;
-use super::operators::table::{RowMap, TableMap, ToStream};
+use super::operators::table::{Kept, RowMap, TableMap, ToStream};
 use super::operators::table_aggregate::TableSelect;
 use super::options::{Grouped, Key, Store, Value};
-use super::stores::key_value_def;
+use super::stores::table_def;
 use super::stream::KStream;
+use super::view::{self, View, ViewOf};
+use crate::error::TopologyError;
 use crate::processor::Node;
 use crate::serde::SerdeRef;
 use crate::topology::NodeId;
@@ -22,6 +24,10 @@ pub struct KTable<K, V> {
     pub(crate) value: Option<SerdeRef<V>>,
     /// The key-value store that holds the rows, real or not yet.
     pub(crate) store: Option<Arc<str>>,
+    /// Whether the rows come with their history.
+    pub(crate) versioned: bool,
+    /// How joins look into the table.
+    pub(crate) view: ViewOf<K, V>,
     pub(crate) next_name: Option<Arc<str>>,
 }
 
@@ -33,6 +39,8 @@ impl<K, V> Clone for KTable<K, V> {
             key: self.key.clone(),
             value: self.value.clone(),
             store: self.store.clone(),
+            versioned: self.versioned,
+            view: Rc::clone(&self.view),
             next_name: self.next_name.clone(),
         }
     }
@@ -46,7 +54,45 @@ impl<K: Key, V: Value> KTable<K, V> {
         value: Option<SerdeRef<V>>,
         store: Option<Arc<str>>,
     ) -> Self {
-        Self { graph: Rc::clone(graph), node, key, value, store, next_name: None }
+        let (graph_of_view, of_view) = (Rc::clone(graph), store.clone());
+        // Looking into a table keeps it, if it is not kept yet.
+        let view: ViewOf<K, V> = Rc::new(move || {
+            let store = of_view.clone()?;
+            graph_of_view.borrow_mut().materialize(node);
+            Some(view::of_store(store, false))
+        });
+        Self { graph: Rc::clone(graph), node, key, value, store, versioned: false, view, next_name: None }
+    }
+
+    /// The same table, whose rows are looked up in this way.
+    pub(crate) fn seen_through(mut self, versioned: bool, view: ViewOf<K, V>) -> Self {
+        self.versioned = versioned;
+        self.view = view;
+        self
+    }
+
+    /// The same table, whose rows are in a versioned store.
+    pub(crate) fn with_history(self, versioned: bool) -> Self {
+        let Some(store) = self.store.clone().filter(|_| versioned) else { return self };
+        let (graph, node) = (Rc::clone(&self.graph), self.node);
+        self.seen_through(
+            true,
+            Rc::new(move || {
+                graph.borrow_mut().materialize(node);
+                Some(view::of_store(Arc::clone(&store), true))
+            }),
+        )
+    }
+
+    /// What a node needs to look into the table; if it cannot be looked into, `build()` will say so.
+    pub(crate) fn view_for(&self, node: &str) -> View<K, V> {
+        (self.view)().unwrap_or_else(|| {
+            let reason = String::from(
+                "the table it looks into has no rows that can be looked up by key; give it a store (`filter_into`, `map_values_into`, `to_table`)",
+            );
+            self.graph.borrow_mut().errors.push(TopologyError::Invalid { node: node.to_owned(), reason });
+            view::nothing()
+        })
     }
 
     /// Names the node that the next call adds.
@@ -78,41 +124,42 @@ impl<K: Key, V: Value> KTable<K, V> {
         };
         let value = store.value.or(value).or_else(|| self.graph.borrow().serdes.get::<W>());
         let key = store.key.or_else(|| self.key.clone()).or_else(|| self.graph.borrow().serdes.get::<K>());
-        let of_node = Arc::clone(&store_name);
+        let given = store.settings.given;
+        let versioned = if given { store.settings.history.is_some() } else { self.versioned };
+        // A filter over a kept table knows which rows were there, and leaves out what changes nothing.
+        let sends_old = filter && self.graph.borrow_mut().send_old_if_kept(self.node);
+        let (of_node, of_map) = (Arc::clone(&store_name), Arc::clone(&map));
+        let drops_nothings = filter && !self.versioned;
         let node = self.graph.borrow_mut().add_processor(name, &[self.node], Vec::new(), move |wiring| {
             Node::boxed(TableMap::<K, V, W> {
-                map: Arc::clone(&map),
-                filter,
-                store: wiring.find_store(&of_node),
+                map: Arc::clone(&of_map),
+                drops_nothings,
+                kept: Kept::of(wiring, &of_node, versioned),
                 send_old: wiring.send_old,
                 out: wiring.out(),
             })
         });
-        if filter {
-            // Where the rows before are at hand anyway, tombstones of rows that were not there need not be sent.
-            self.graph.borrow_mut().send_old_if_kept(self.node, node);
-        }
-        let keeps = match (&key, &value) {
-            (Some(key), Some(value)) => {
-                let def = key_value_def(&store_name, &store.settings, Arc::clone(key), Arc::clone(value));
-                self.graph.borrow_mut().lazy_stores.insert(node, def);
-                Some(store_name)
-            }
-            _ => None,
-        };
         let mut graph = self.graph.borrow_mut();
-        if store.settings.given && keeps.is_some() {
-            graph.materialize(node);
-        } else {
+        if sends_old && let Some(def) = graph.nodes.get_mut(node) {
+            def.send_old = true;
+        }
+        if !given {
             graph.table_parents.insert(node, self.node);
+            drop(graph);
+            let parent = Rc::clone(&self.view);
+            let view: ViewOf<K, W> = Rc::new(move || Some(view::mapped(parent()?, &map)));
+            return KTable::new(&self.graph, node, key, value, None).seen_through(versioned, view);
         }
         drop(graph);
-        if store.settings.given && keeps.is_none() {
-            let node = self.graph.borrow().node_name(node);
-            serde_or_error::<K>(&self.graph, key.clone(), &node, "key");
-            serde_or_error::<W>(&self.graph, value.clone(), &node, "value");
-        }
-        KTable::new(&self.graph, node, key, value, keeps)
+        let node_name = self.graph.borrow().node_name(node);
+        let key = serde_or_error::<K>(&self.graph, key, &node_name, "key");
+        let value = serde_or_error::<W>(&self.graph, value, &node_name, "value");
+        let def = table_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+        let mut graph = self.graph.borrow_mut();
+        graph.lazy_stores.insert(node, def);
+        graph.materialize(node);
+        drop(graph);
+        KTable::new(&self.graph, node, Some(key), Some(value), Some(store_name)).with_history(versioned)
     }
 
     /// The rows that match; a row that stops matching is removed.
@@ -171,11 +218,12 @@ impl<K: Key, V: Value> KTable<K, V> {
         let value = serde_or_error(&self.graph, grouped.value, &name, "value");
         self.graph.borrow_mut().send_old(self.node);
         let select: super::operators::table_aggregate::Regroup<K, V, L, W> = Arc::new(select);
-        let key_of_node = Arc::clone(&key);
+        let (key_of_node, versioned) = (Arc::clone(&key), self.versioned);
         let node = self.graph.borrow_mut().add_processor(name, &[self.node], Vec::new(), move |wiring| {
             Node::boxed(TableSelect {
                 select: Arc::clone(&select),
                 key: Arc::clone(&key_of_node),
+                versioned,
                 out: wiring.out(),
             })
         });

@@ -8,7 +8,7 @@ use super::{ProcessorContext, PunctuationId, PunctuationType};
 use crate::dsl::{Key, Value};
 use crate::error::{BoxError, StateError};
 use crate::record::{Headers, Record, RecordMetadata};
-use crate::state::{KeyValueStore, SessionStore, WindowStore};
+use crate::state::{KeyValueStore, SessionStore, VersionedKeyValueStore, WindowStore};
 
 /// A processor of the user's own. One instance lives in each task; it is never shared between threads.
 ///
@@ -125,6 +125,14 @@ impl<K, V> FixedKeyContext<'_, '_, '_, K, V> {
         name: &str,
     ) -> Result<SessionStore<'_, SK, SV>, StateError> {
         self.task.session(name)
+    }
+
+    /// The versioned store of this name.
+    pub fn versioned<SK: Key, SV: Value>(
+        &mut self,
+        name: &str,
+    ) -> Result<VersionedKeyValueStore<'_, SK, SV>, StateError> {
+        self.task.versioned(name)
     }
 
     /// Asks for calls of `punctuate` at this interval.

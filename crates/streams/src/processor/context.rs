@@ -9,7 +9,10 @@ use vigie_log::Timestamp;
 use super::{Cx, Out, PunctuationId, PunctuationType};
 use crate::error::{BoxError, Failure, StateError};
 use crate::record::{Record, RecordMetadata};
-use crate::state::{KeyValueStore, SessionKey, SessionStore, TypedStore, WindowKey, WindowStore};
+use crate::state::{
+    KeyValueStore, SessionKey, SessionStore, TypedStore, VersionedKeyValueStore, VersionedStore, WindowKey,
+    WindowStore,
+};
 use crate::topology::TaskId;
 
 /// The task as a processor sees it: stores, time, metadata, and the way to the processors behind it.
@@ -42,16 +45,25 @@ impl<KOut, VOut> ProcessorContext<'_, '_, KOut, VOut> {
         name: &str,
     ) -> Result<(&mut TypedStore<Q, V>, Timestamp), StateError> {
         let at = self.cx.task.metadata.timestamp;
+        self.of_type(name).map(|store| (store, at))
+    }
+
+    fn of_type<S: 'static>(&mut self, name: &str) -> Result<&mut S, StateError> {
         let index = self.stores.iter().find(|(held, _)| &**held == name).map(|(_, index)| *index);
         let store = index.and_then(|index| self.cx.task.stores.get_mut(index));
         let store = store.and_then(|store| {
             let store: &mut dyn std::any::Any = store.as_mut();
-            store.downcast_mut::<TypedStore<Q, V>>()
+            store.downcast_mut::<S>()
         });
-        match store {
-            Some(store) => Ok((store, at)),
-            None => Err(StateError::NotConnected { node: self.name.to_owned(), store: name.to_owned() }),
-        }
+        store.ok_or_else(|| StateError::NotConnected { node: self.name.to_owned(), store: name.to_owned() })
+    }
+
+    /// The versioned store of this name.
+    pub fn versioned<K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static>(
+        &mut self,
+        name: &str,
+    ) -> Result<VersionedKeyValueStore<'_, K, V>, StateError> {
+        self.of_type::<VersionedStore<K, V>>(name).map(VersionedKeyValueStore::new)
     }
 
     /// The key-value store of this name. Puts carry the current record's timestamp.

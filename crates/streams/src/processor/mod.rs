@@ -9,6 +9,7 @@ mod context;
 mod punctuation;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ pub use punctuation::{PunctuationId, PunctuationType};
 
 use vigie_log::Timestamp;
 
+use crate::dsl::JoinTime;
 use crate::error::Failure;
 use crate::record::{Record, RecordMetadata};
 use crate::runtime::output::Outputs;
-use crate::state::AnyStore;
+use crate::state::{AnyStore, Globals};
 use crate::topology::TaskId;
 
 /// Success, or why the record failed.
@@ -97,6 +99,8 @@ pub(crate) struct TaskState {
     pub commit_requested: bool,
     /// At most once in this time (milliseconds of the wall clock) results are sent on because windows have closed.
     pub emit_interval: i64,
+    /// What the two sides of an outer join know together, by the index of the store that they share.
+    pub join_times: BTreeMap<usize, JoinTime>,
 }
 
 /// Counters of a task since they were last handed to the metrics.
@@ -180,6 +184,10 @@ pub(crate) struct Wiring<'a> {
     pub position: usize,
     /// Whether a table's node sends the row before the change too.
     pub send_old: bool,
+    /// Whether a repartition lets null keys pass.
+    pub null_keys: bool,
+    /// The global tables of the program.
+    pub globals: &'a Globals,
 }
 
 impl Wiring<'_> {

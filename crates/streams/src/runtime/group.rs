@@ -13,7 +13,8 @@ pub(crate) fn group_topology(
     application_id: &str,
     replication_factor: u16,
 ) -> GroupTopology {
-    let subs = topology.subs.iter().enumerate();
+    // A global table has no tasks.
+    let subs = topology.subs.iter().enumerate().filter(|(_, sub)| !sub.global);
     let sub_topologies =
         subs.map(|(number, sub)| describe(topology, application_id, replication_factor, number, sub));
     GroupTopology { sub_topologies: sub_topologies.collect() }
@@ -48,7 +49,7 @@ fn describe(
             described.repartition_sinks.push(topic.resolve(application_id).to_string());
         }
     }
-    for store in sub.stores.iter().map(|name| topology.store(name)).filter(|store| store.logged) {
+    for store in topology.stores_of(sub).filter(|store| store.logged) {
         described.changelogs.push(replicated(changelog_spec(application_id, store, 0)));
     }
     for (_, sources) in topology.copartitioned.iter().filter(|(node, _)| sub.nodes.contains(node)) {

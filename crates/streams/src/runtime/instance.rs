@@ -1,6 +1,6 @@
 //! One task's copy of its sub-topology: nodes in an arena, stores, outputs. Knows nothing of the log; the test driver runs it as threads do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vigie_log::{PartitionId, RecordRef, Timestamp};
@@ -12,7 +12,7 @@ use crate::processor::{
     AnyNode, Counts, Cx, Flow, PunctuationType, Punctuations, SourceNode, TaskState, Wiring,
 };
 use crate::record::RecordMetadata;
-use crate::state::{AnyStore, Backend, Committed};
+use crate::state::{AnyStore, Backend, Committed, Globals};
 use crate::topology::{Checked, NodeId, NodeKind, StoreDef, TaskId};
 
 /// What handles failures, shared by all tasks.
@@ -44,6 +44,7 @@ impl Instance {
         open: &mut OpenStore<'_>,
         directory: Arc<dyn TopicDirectory>,
         handlers: Handlers,
+        globals: &Globals,
     ) -> Result<Self, StateError> {
         let sub =
             topology.subs.get(id.sub_topology as usize).expect("tasks are made of known sub-topologies");
@@ -85,6 +86,8 @@ impl Instance {
                 application_id,
                 position: own.unwrap_or(0),
                 send_old: node.send_old,
+                null_keys: node.null_keys,
+                globals,
             };
             match &node.kind {
                 NodeKind::Source { topics, factory } => {
@@ -110,6 +113,7 @@ impl Instance {
             counts: Counts::default(),
             commit_requested: false,
             emit_interval: 0,
+            join_times: BTreeMap::new(),
         };
         Ok(Self { inputs, sources, nodes, state, handlers })
     }

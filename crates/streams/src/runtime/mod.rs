@@ -1,6 +1,7 @@
 //! What runs a topology over a log: threads that own tasks, commits, restores, and what can be asked of them.
 
 mod config;
+mod global;
 mod group;
 mod handlers;
 mod instance;
@@ -20,6 +21,7 @@ mod topics;
 mod worker;
 
 pub use config::{Config, ProcessingGuarantee, UncaughtErrorPolicy};
+pub(crate) use global::{apply_global, open_globals};
 pub use handlers::{ErrorHandler, ErrorResponse, FailedRecord};
 pub(crate) use instance::{Handlers, Instance, open_store};
 pub use metrics::{MemoryUse, MetricsSnapshot, PartitionLag, RestoreProgress, StandbySnapshot, TaskSnapshot};

@@ -12,8 +12,8 @@ use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
 use crate::error::{StateError, StreamsError};
 use crate::state::{
-    AnyStore, Backend, Freshness, KeptMemory, MemoryBudget, PersistentBackend, StoreRegistry, note_damage,
-    open_state,
+    AnyStore, Backend, Freshness, Globals, KeptMemory, MemoryBudget, PersistentBackend, StoreRegistry,
+    note_damage, open_state,
 };
 use crate::topology::{TaskId, Topology};
 
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// What survives the process, if there is a state directory.
     pub disk: Option<Box<dyn Backend>>,
     pub registry: Arc<StoreRegistry>,
+    /// What the global thread keeps.
+    pub globals: Globals,
     pub directory: Arc<Directory>,
     pub stop: AtomicBool,
     /// No records are processed for now.
@@ -85,10 +87,12 @@ impl Shared {
             }
             None => None,
         };
+        let memory = KeptMemory::default();
+        let globals = super::open_globals(&topology.inner, &memory, disk.as_deref())?;
         let directory = Directory { admin: config.log.admin(), known: Mutex::new(counts.topics.clone()) };
         let registry = Arc::new(StoreRegistry::new(Arc::clone(&config.clock)));
         for (sub, tasks) in topology.inner.subs.iter().zip(&counts.tasks) {
-            for store in sub.stores.iter().map(|name| topology.inner.store(name)) {
+            for store in topology.inner.stores_of(sub) {
                 registry.know(&store.name, Arc::clone(&store.types), *tasks);
             }
         }
@@ -102,10 +106,11 @@ impl Shared {
             topology,
             admin,
             counts,
-            memory: KeptMemory::default(),
+            memory,
             budget,
             disk,
             registry,
+            globals,
             directory: Arc::new(directory),
             stop: AtomicBool::new(false),
             paused: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use vigie_log::MemberEndpoint;
@@ -13,8 +14,8 @@ use super::status::{State, Status};
 use super::worker::Worker;
 use crate::error::StreamsError;
 use crate::state::{
-    MemoryBudget, PersistentBackend, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, Staleness,
-    remove_state,
+    MemoryBudget, PersistentBackend, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyVersionedStore,
+    ReadOnlyWindowStore, Staleness, remove_state,
 };
 use crate::topology::Topology;
 
@@ -30,6 +31,8 @@ pub struct Streams {
 #[derive(Default)]
 struct Workers {
     running: Vec<Worker>,
+    /// The thread of the global tables.
+    global: Option<JoinHandle<()>>,
     /// Counters of threads that are gone.
     retired: ThreadTotals,
 }
@@ -69,7 +72,13 @@ impl Streams {
         let shared = Arc::new(Shared::prepare(self.topology.clone(), config)?);
         self.shared = Some(Arc::clone(&shared));
         self.status.starting(shared.config.threads);
+        let (status, of_global) = (Arc::clone(&self.status), Arc::clone(&shared));
+        let global = super::global::start(&shared, move |error| {
+            status.failed(error);
+            of_global.stop.store(true, Ordering::Release);
+        })?;
         let mut workers = self.workers();
+        workers.global = global;
         for number in 0..shared.config.threads {
             workers.running.push(Worker::start(&shared, &self.status, number)?);
         }
@@ -231,6 +240,14 @@ impl Streams {
         self.shared.as_ref().map_or_else(Vec::new, |shared| shared.endpoints())
     }
 
+    /// The committed content of a versioned store, for any thread.
+    pub fn versioned_store<K: 'static, V: 'static>(
+        &self,
+        name: &str,
+    ) -> Result<ReadOnlyVersionedStore<K, V>, StreamsError> {
+        self.shared()?.registry.versioned(name)
+    }
+
     /// What runs.
     pub fn topology(&self) -> &Topology {
         &self.topology
@@ -295,7 +312,10 @@ impl Streams {
     fn shut_down(&mut self, timeout: Duration) -> bool {
         let Some(shared) = &self.shared else { return true };
         shared.stop.store(true, Ordering::Release);
-        let workers = std::mem::take(&mut self.workers().running);
+        let (workers, global) = {
+            let mut workers = self.workers();
+            (std::mem::take(&mut workers.running), workers.global.take())
+        };
         if workers.is_empty() && self.state() == State::NotRunning {
             return true;
         }
@@ -304,6 +324,16 @@ impl Streams {
         let mut in_time = true;
         for worker in workers {
             in_time &= worker.join(until).is_ok();
+        }
+        if let Some(global) = global {
+            while !global.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            in_time &= global.is_finished();
+        }
+        // Those who still hold a store for queries must not keep the state directory open.
+        for table in &shared.topology.inner.globals {
+            shared.registry.remove(&table.store, 0);
         }
         if let Some(disk) = &shared.disk
             && let Err(error) = disk.flush()

@@ -89,8 +89,15 @@ impl Task {
         let mut open = |def: &crate::topology::StoreDef| open_store(def, id.partition, &shared.memory, disk);
         let directory = Arc::clone(&shared.directory);
         let handlers = shared.config.handlers.clone();
-        let mut instance =
-            Instance::new(topology, id, &shared.application_id, &mut open, directory, handlers)?;
+        let mut instance = Instance::new(
+            topology,
+            id,
+            &shared.application_id,
+            &mut open,
+            directory,
+            handlers,
+            &shared.globals,
+        )?;
         for store in &mut instance.state.stores {
             store.count_in(&shared.budget);
         }

@@ -152,7 +152,7 @@ impl PartitionCounts {
             specs.push(repartition_spec(&name, partitions));
         }
         for (sub, tasks) in topology.subs.iter().zip(&self.tasks) {
-            for store in sub.stores.iter().map(|name| topology.store(name)).filter(|store| store.logged) {
+            for store in topology.stores_of(sub).filter(|store| store.logged) {
                 let name = changelog_name(application_id, &store.name);
                 self.topics.insert(Arc::clone(&name), *tasks);
                 specs.push(changelog_spec(application_id, store, *tasks));

@@ -61,16 +61,16 @@ pub(crate) fn ordered(number: i64) -> [u8; 8] {
     ((number as u64) ^ SIGN).to_be_bytes()
 }
 
-fn from_ordered(bytes: [u8; 8]) -> i64 {
+pub(super) fn from_ordered(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ SIGN) as i64
 }
 
-fn too_short(expected: &'static str, bytes: &[u8]) -> SerdeError {
+pub(super) fn too_short(expected: &'static str, bytes: &[u8]) -> SerdeError {
     SerdeError::new(expected, format!("found only {} bytes", bytes.len()))
 }
 
 /// Splits the last 8 bytes off.
-fn split_last(bytes: &[u8]) -> Option<(&[u8], [u8; 8])> {
+pub(super) fn split_last(bytes: &[u8]) -> Option<(&[u8], [u8; 8])> {
     bytes.split_last_chunk::<8>().map(|(rest, last)| (rest, *last))
 }
 

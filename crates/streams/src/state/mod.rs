@@ -14,6 +14,8 @@ mod budget;
 mod committed;
 mod folder;
 mod format;
+mod global;
+mod join_keys;
 mod key_value;
 mod memory;
 mod persistent;
@@ -25,6 +27,9 @@ mod session;
 mod session_query;
 mod table;
 mod typed;
+mod versioned;
+mod versioned_query;
+mod versions;
 mod window;
 
 use std::any::Any;
@@ -33,11 +38,16 @@ use std::sync::Arc;
 use vigie_log::{BatchBuilder, RecordBatch, Timestamp};
 
 pub(crate) use budget::MemoryBudget;
-pub(crate) use committed::{Backend, Committed, StoreBatch, StoreMark};
+pub(crate) use committed::{Backend, Committed, StoreBatch, StoreMark, Writes};
 pub(crate) use folder::{note_damage, open_state, remove_state};
-pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys};
+pub(crate) use format::{KeyFormat, PlainKeys, SessionKeys, WindowKeys, ordered};
 pub use format::{SessionKey, WindowKey};
+pub(crate) use global::{GlobalRows, Globals};
+pub(crate) use join_keys::{
+    CombinedKey, CombinedKeys, SidedKey, SidedKeys, StampedKey, StampedKeys, TimedKey, TimedKeys,
+};
 pub use key_value::KeyValueStore;
+pub(crate) use key_value::after_prefix;
 pub(crate) use memory::{KeptMemory, MemoryBackend};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use memory::{SurvivingBackend, Survivors};
@@ -49,7 +59,11 @@ pub(crate) use registry::{Freshness, StoreRegistry};
 pub use session::SessionStore;
 pub(crate) use session::{find_sessions, sessions_between};
 pub use session_query::ReadOnlySessionStore;
-pub(crate) use typed::{Retention, TypedStore};
+pub(crate) use typed::{Retention, TypedStore, encode_value};
+pub use versioned::{PutResult, VersionedKeyValueStore, VersionedRecord};
+pub(crate) use versioned::{VersionKeys, VersionSlot, VersionedStore, find_as_of, history};
+pub use versioned_query::ReadOnlyVersionedStore;
+pub(crate) use versions::{Cell, CellSerde};
 pub use window::WindowStore;
 pub(crate) use window::{windows_between, windows_of};
 

@@ -22,7 +22,7 @@ pub(crate) struct StoreTypes<Q, V> {
     pub retention: Option<Retention>,
 }
 
-fn decode_error(store: &str) -> impl FnOnce(SerdeError) -> StateError {
+pub(super) fn decode_error(store: &str) -> impl FnOnce(SerdeError) -> StateError {
     let store = store.to_owned();
     move |source| StateError::Decode { store, source }
 }

@@ -43,7 +43,7 @@ impl Retention {
         observed.saturating_sub(self.retention_ms).saturating_add(1)
     }
 
-    fn live_segment(&self, observed: Timestamp) -> i64 {
+    pub(super) fn live_segment(&self, observed: Timestamp) -> i64 {
         observed.saturating_sub(self.retention_ms).div_euclid(self.segment_ms)
     }
 }
@@ -219,6 +219,27 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
         Ok(())
     }
 
+    /// Takes note of a time.
+    pub(crate) fn observe(&mut self, time: Timestamp) {
+        self.observed = self.observed.max(time);
+        if self.retention.is_some() {
+            self.latest = self.latest.max(time);
+        }
+    }
+
+    /// Puts or removes an entry past the cache: for stores that are read by scans only, since no `get` would see it.
+    pub(crate) fn append(&mut self, key: &Q, value: Option<V>, written: Timestamp) -> Result<(), StateError> {
+        self.observe(written);
+        let mut local = Vec::with_capacity(32);
+        let encoded = self.keys.local(key, &mut local);
+        let value = value.map(|value| (value, written));
+        let mut bytes = Vec::with_capacity(TIMESTAMP_BYTES + 8);
+        let encoded = encoded.and_then(|()| encode_value(&*self.values, value.as_ref(), &mut bytes));
+        let present = encoded.map_err(|e| self.encode_error(e))?;
+        self.overlay.insert(local, (written, present.then_some(bytes)));
+        Ok(())
+    }
+
     /// Makes bytes of the fresh entries, so that a scan sees them.
     pub(crate) fn spill(&mut self) -> Result<(), StateError> {
         for slot in std::mem::take(&mut self.fresh) {
@@ -286,7 +307,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
                 self.keys.write_changelog(&key, &mut self.scratch);
                 changelog.push(self.observed.max(0), Some(&self.scratch), None, &[]);
             }
-            put_bytes(&mut self.staged, &key, None);
+            self.staged.push(&key, None);
         }
         let keys = &self.keys;
         self.cache.retain(|key, _| {
@@ -306,20 +327,6 @@ pub(crate) fn encode_value<V>(
     out.extend_from_slice(&at.to_be_bytes());
     serde.encode(value, out)?;
     Ok(true)
-}
-
-fn put_bytes(writes: &mut Writes, key: &[u8], value: Option<&[u8]>) {
-    let put: Result<_, std::convert::Infallible> = writes.push_with(
-        |out| {
-            out.extend_from_slice(key);
-            Ok(())
-        },
-        |out| {
-            out.extend_from_slice(value.unwrap_or_default());
-            Ok(value.is_some())
-        },
-    );
-    let Ok(_) = put;
 }
 
 /// Reads what [`encode_value`] wrote.
@@ -395,7 +402,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
             for (key, (written, value)) in std::mem::take(&mut self.overlay) {
                 let value = value.filter(|_| !gone(&key));
                 log(&key, written, value.as_deref(), &*self.keys);
-                put_bytes(&mut self.staged, &key, value.as_deref());
+                self.staged.push(&key, value.as_deref());
             }
         }
         self.scratch = key_out;

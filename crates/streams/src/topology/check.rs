@@ -24,6 +24,7 @@ impl Graph {
                 repartitions: self.repartitions,
                 copartitioned: self.copartitioned,
                 subs,
+                globals: self.globals,
             }),
         })
     }
@@ -75,7 +76,9 @@ impl Graph {
     fn check_stores(&self) -> Result<(), TopologyError> {
         for node in &self.nodes {
             for store in &node.stores {
-                if !self.stores.iter().any(|held| held.name == *store) {
+                let known = self.stores.iter().any(|held| held.name == *store)
+                    || self.globals.iter().any(|held| held.store == *store);
+                if !known {
                     return Err(TopologyError::UnknownStore {
                         node: node.name.to_string(),
                         store: store.to_string(),
@@ -137,7 +140,8 @@ impl Graph {
                     stores.push(Arc::clone(store));
                 }
             }
-            SubTopology { nodes, stores }
+            let global = nodes.iter().any(|id| self.globals.iter().any(|global| global.source == *id));
+            SubTopology { nodes, stores, global }
         });
         subs.collect()
     }

@@ -27,9 +27,12 @@ impl Topology {
     pub fn describe(&self) -> String {
         let mut out = String::from("Topologies:\n ");
         for (number, sub) in self.inner.subs.iter().enumerate() {
-            let _ = writeln!(out, "  Sub-topology: {number}");
+            let kind = if sub.global { " for global store (will not generate tasks)" } else { "" };
+            let _ = writeln!(out, "  Sub-topology: {number}{kind}");
             self.describe_sub(sub, &mut out);
-            out.push('\n');
+            if !sub.global {
+                out.push('\n');
+            }
         }
         out
     }
@@ -54,9 +57,7 @@ impl Topology {
                     write!(out, "    Source: {name} (topics: [{topics}])\n      --> {children}\n")
                 }
                 NodeKind::Processor { .. } => {
-                    let mut stores: Vec<_> = node.stores.iter().map(ToString::to_string).collect();
-                    stores.sort();
-                    let stores = stores.join(", ");
+                    let stores = in_a_java_set(&node.stores).join(", ");
                     write!(
                         out,
                         "    Processor: {name} (stores: [{stores}])\n      --> {children}\n      <-- {parents}\n"
@@ -135,4 +136,11 @@ fn java_bucket(name: &str, entries: usize) -> u32 {
         capacity *= 2;
     }
     (hash ^ (hash >> 16)) & (u32::try_from(capacity).unwrap_or(u32::MAX) - 1)
+}
+
+/// Names in the order of a Java `HashSet` of them, which is how Kafka Streams prints a node's stores.
+fn in_a_java_set(names: &[std::sync::Arc<str>]) -> Vec<&str> {
+    let mut sorted: Vec<&str> = names.iter().map(|name| &**name).collect();
+    sorted.sort_by_key(|name| java_bucket(name, names.len()));
+    sorted
 }

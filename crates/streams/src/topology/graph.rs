@@ -4,7 +4,9 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::error::{StateError, TopologyError};
+use vigie_log::RecordRef;
+
+use crate::error::{Failure, StateError, TopologyError};
 use crate::processor::{AnyNode, SourceNode, Wiring};
 use crate::serde::SerdeRegistry;
 use crate::state::{AnyStore, Committed};
@@ -63,6 +65,8 @@ pub(crate) struct NodeDef {
     pub stores: Vec<Arc<str>>,
     /// Whether a table's node sends the row before the change too.
     pub send_old: bool,
+    /// Whether a repartition lets null keys pass, because a left or outer join behind it wants them.
+    pub null_keys: bool,
 }
 
 /// A state store as the topology knows it.
@@ -73,6 +77,8 @@ pub(crate) struct StoreDef {
     pub logged: bool,
     /// Additional settings of the changelog topic.
     pub topic_config: BTreeMap<String, String>,
+    /// How long a versioned store keeps older versions.
+    pub history_ms: Option<i64>,
     pub factory: StoreFactory,
     /// The `StoreTypes` that readers downcast.
     pub types: Arc<dyn Any + Send + Sync>,
@@ -84,6 +90,22 @@ pub(crate) struct RepartitionDef {
     pub name: Arc<str>,
     /// As asked for; otherwise as many as the widest topic upstream.
     pub partitions: Option<u32>,
+}
+
+/// What became of one record of a global table's topic: the bytes of its row, `None` for a removed one.
+pub(crate) type GlobalRow = (Vec<u8>, Option<Vec<u8>>);
+/// Reads a record of a global table's topic; `None` when it is skipped for its null key.
+pub(crate) type ReadGlobal = Arc<dyn Fn(&RecordRef<'_>) -> Result<Option<GlobalRow>, Failure> + Send + Sync>;
+
+/// A table that every instance holds whole.
+#[derive(Clone)]
+pub(crate) struct GlobalDef {
+    pub topic: Arc<str>,
+    pub source: NodeId,
+    pub store: Arc<str>,
+    pub persistent: bool,
+    pub types: Arc<dyn Any + Send + Sync>,
+    pub read: ReadGlobal,
 }
 
 #[derive(Default)]
@@ -99,10 +121,16 @@ pub(crate) struct Graph {
     pub lazy_stores: HashMap<NodeId, StoreDef>,
     /// The table nodes that a table node without a store of its own takes its rows from.
     pub table_parents: HashMap<NodeId, NodeId>,
-    /// Table nodes that pass on what several others send.
+    /// Table nodes that pass on what several others send, or join their rows.
     pub merged_tables: HashMap<NodeId, Vec<NodeId>>,
     /// Windowed aggregations: how long behind the end of a window its results are final, in milliseconds.
     pub close_after: HashMap<NodeId, i64>,
+    /// Left and outer joins, which take records with a null key.
+    pub null_key_joins: Vec<NodeId>,
+    /// Repartitions that joins share: the node before each, and the source behind it.
+    pub repartitioned: HashMap<NodeId, NodeId>,
+    /// Global tables, in order of creation.
+    pub globals: Vec<GlobalDef>,
     counter: u32,
 }
 
@@ -146,6 +174,7 @@ impl Graph {
             children: Vec::new(),
             stores,
             send_old: false,
+            null_keys: false,
         });
         id
     }
@@ -171,6 +200,23 @@ impl Graph {
         self.stores.push(store);
     }
 
+    /// A global table, whose store lies under this node.
+    pub(crate) fn add_global(&mut self, node: NodeId, global: GlobalDef) {
+        let taken = self.stores.iter().any(|held| held.name == global.store)
+            || self.globals.iter().any(|held| held.store == global.store);
+        if taken {
+            let name = global.store.to_string();
+            self.errors.push(TopologyError::DuplicateName { kind: "state store", name });
+        }
+        if let Err(reason) = check_name(&global.store) {
+            self.errors.push(TopologyError::Invalid { node: global.store.to_string(), reason });
+        }
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.stores.push(Arc::clone(&global.store));
+        }
+        self.globals.push(global);
+    }
+
     pub(crate) fn node_name(&self, id: NodeId) -> String {
         self.nodes.get(id).map_or_else(String::new, |node| node.name.to_string())
     }
@@ -187,30 +233,54 @@ impl Graph {
 
     /// Makes a table's node send old rows; the tables it takes its rows from must too, up to one that has a store.
     pub(crate) fn send_old(&mut self, node: NodeId) {
-        let mut open = vec![node];
-        while let Some(id) = open.pop() {
-            let Some(def) = self.nodes.get_mut(id) else { return };
-            def.send_old = true;
-            if let Some(merged) = self.merged_tables.get(&id) {
-                open.extend(merged);
-            } else if let Some(parent) = self.table_parents.get(&id) {
-                open.push(*parent);
-            } else {
-                self.materialize(id);
-            }
-        }
+        self.old_rows(node, true);
     }
 
-    /// Makes `node` and the tables above it send old rows, if a store that exists anyway holds them.
-    pub(crate) fn send_old_if_kept(&mut self, parent: NodeId, node: NodeId) {
-        let mut root = parent;
-        while let Some(above) = self.table_parents.get(&root) {
-            root = *above;
+    /// The same, but only if that needs no store that is not there yet; tells whether it sends them.
+    pub(crate) fn send_old_if_kept(&mut self, node: NodeId) -> bool {
+        self.old_rows(node, false)
+    }
+
+    fn old_rows(&mut self, node: NodeId, make_store: bool) -> bool {
+        if self.nodes.get(node).is_none_or(|def| def.send_old) {
+            return true;
         }
-        if !self.lazy_stores.contains_key(&root) {
-            self.send_old(parent);
-            if let Some(def) = self.nodes.get_mut(node) {
-                def.send_old = true;
+        if let Some(parents) = self.merged_tables.get(&node).cloned() {
+            for parent in parents {
+                self.old_rows(parent, true);
+            }
+        } else if let Some(parent) = self.table_parents.get(&node).copied() {
+            if !self.old_rows(parent, make_store) {
+                return false;
+            }
+        } else if self.lazy_stores.contains_key(&node) {
+            if !make_store {
+                return false;
+            }
+            self.materialize(node);
+        }
+        if let Some(def) = self.nodes.get_mut(node) {
+            def.send_old = true;
+        }
+        true
+    }
+
+    /// Lets null keys through each repartition that has a left or outer join anywhere behind it.
+    pub(crate) fn relax_null_keys(&mut self) {
+        let mut open = self.null_key_joins.clone();
+        let mut seen = vec![false; self.nodes.len()];
+        while let Some(id) = open.pop() {
+            if seen.get_mut(id).is_none_or(|seen| std::mem::replace(seen, true)) {
+                continue;
+            }
+            let Some(def) = self.nodes.get_mut(id) else { continue };
+            def.null_keys = true;
+            open.extend(&def.parents);
+            if let NodeKind::Source { topics, .. } = &def.kind {
+                let internal: Vec<TopicName> =
+                    topics.iter().filter(|topic| matches!(topic, TopicName::Internal(_))).cloned().collect();
+                let writes = |def: &NodeDef| matches!(&def.kind, NodeKind::Sink { topic: Some(topic), .. } if internal.contains(topic));
+                open.extend(self.nodes.iter().enumerate().filter(|(_, def)| writes(def)).map(|(id, _)| id));
             }
         }
     }

@@ -9,7 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use graph::check_name;
-pub(crate) use graph::{Graph, NodeDef, NodeId, NodeKind, RepartitionDef, StoreDef, TopicName};
+pub(crate) use graph::{
+    GlobalDef, Graph, NodeDef, NodeId, NodeKind, ReadGlobal, RepartitionDef, StoreDef, TopicName,
+};
 pub use structure::{EdgeView, NodeView, StoreView, SubTopologyView, TopicView, TopologyView};
 
 /// One sub-topology on one partition: the unit of work that moves between threads.
@@ -33,6 +35,8 @@ pub(crate) struct SubTopology {
     /// In order of creation: parents before children.
     pub nodes: Vec<NodeId>,
     pub stores: Vec<Arc<str>>,
+    /// Whether it is a global table: no task runs it.
+    pub global: bool,
 }
 
 /// A topology that `build()` has checked. Cheap to clone.
@@ -47,6 +51,7 @@ pub(crate) struct Checked {
     pub repartitions: Vec<RepartitionDef>,
     pub copartitioned: Vec<(NodeId, Vec<NodeId>)>,
     pub subs: Vec<SubTopology>,
+    pub globals: Vec<GlobalDef>,
 }
 
 impl Checked {
@@ -58,12 +63,17 @@ impl Checked {
         self.stores.iter().find(|store| &*store.name == name).expect("build() has checked the stores' names")
     }
 
-    /// The topics that a sub-topology reads, with the source node of each.
+    /// The stores of a sub-topology's tasks; none for a global table.
+    pub(crate) fn stores_of<'s>(&'s self, sub: &'s SubTopology) -> impl Iterator<Item = &'s StoreDef> {
+        sub.stores.iter().filter(|_| !sub.global).map(|name| self.store(name))
+    }
+
+    /// The topics that the tasks of a sub-topology read, with the source node of each; none for a global table.
     pub(crate) fn inputs<'s>(
         &'s self,
         sub: &'s SubTopology,
     ) -> impl Iterator<Item = (&'s TopicName, NodeId)> {
-        sub.nodes.iter().flat_map(|id| match &self.node(*id).kind {
+        sub.nodes.iter().filter(|_| !sub.global).flat_map(|id| match &self.node(*id).kind {
             NodeKind::Source { topics, .. } => topics.iter().map(|topic| (topic, *id)).collect(),
             _ => Vec::new(),
         })

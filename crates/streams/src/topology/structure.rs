@@ -99,9 +99,13 @@ impl Topology {
                 })
             });
             let stores = sub.stores.iter().map(|name| {
-                let store = checked.store(name);
+                let name = name.to_string();
+                if let Some(global) = checked.globals.iter().find(|global| *global.store == *name) {
+                    return StoreView { name, persistent: global.persistent, changelog: None };
+                }
+                let store = checked.store(&name);
                 let changelog = store.logged.then(|| format!("{name}-changelog"));
-                StoreView { name: name.to_string(), persistent: store.persistent, changelog }
+                StoreView { name, persistent: store.persistent, changelog }
             });
             SubTopologyView {
                 id: u32::try_from(id).unwrap_or(u32::MAX),

@@ -5,6 +5,10 @@ mod cogroup;
 #[cfg(test)]
 mod describe;
 #[cfg(test)]
+mod foreign_keys;
+#[cfg(test)]
+mod global_tables;
+#[cfg(test)]
 mod joins;
 #[cfg(test)]
 mod page_count;
@@ -23,11 +27,17 @@ mod standbys;
 #[cfg(test)]
 mod stateless;
 #[cfg(test)]
+mod stream_joins;
+#[cfg(test)]
 mod suppress;
+#[cfg(test)]
+mod table_joins;
 #[cfg(test)]
 mod tables;
 #[cfg(test)]
 mod threads;
+#[cfg(test)]
+mod versioned;
 #[cfg(test)]
 mod windows;
 #[cfg(test)]

@@ -60,7 +60,9 @@ fn each_operator() {
         &[row("a", 1), row("", 2), row("b", -1), row("c", 3)],
     );
     check(|s| s.merge(&s), &input[..2], &[row("a", 1), row("a", 1), row("", 2), row("", 2)]);
-    check(|s| s.repartition(Repartitioned::default().named("r")), &input, &input);
+    // Null keys have no partition to go to.
+    let with_keys = [row("a", 1), row("b", None), row("c", 3)];
+    check(|s| s.repartition(Repartitioned::default().named("r")), &input, &with_keys);
     check(|s| s.through("mid", Produced::default()), &input, &input);
     check(
         |s| {

@@ -13,19 +13,32 @@
 #[macro_use]
 mod harness;
 mod aggregations;
+mod foreign_keys;
 mod golden;
 mod joins;
 mod scenario;
 mod stateless;
+mod stream_joins;
+mod table_joins;
 mod tables;
 mod text;
+mod versions;
 mod windows;
 
 use harness::Case;
 
 fn cases() -> Vec<Case> {
-    let groups =
-        [stateless::cases(), tables::cases(), aggregations::cases(), windows::cases(), joins::cases()];
+    let groups = [
+        stateless::cases(),
+        tables::cases(),
+        aggregations::cases(),
+        windows::cases(),
+        joins::cases(),
+        stream_joins::cases(),
+        table_joins::cases(),
+        foreign_keys::cases(),
+        versions::cases(),
+    ];
     let mut cases: Vec<Case> = groups.into_iter().flatten().collect();
     cases.sort_by_key(|case| case.name);
     cases

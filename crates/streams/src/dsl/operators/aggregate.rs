@@ -47,6 +47,6 @@ where
             return Ok(());
         }
         state.set(slot, new.clone(), timestamp);
-        self.out.forward(Record { key, value: Some(Change { new, old }), timestamp, headers }, cx)
+        self.out.forward(Record { key, value: Some(Change::of(new, old)), timestamp, headers }, cx)
     }
 }

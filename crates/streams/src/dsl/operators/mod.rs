@@ -3,7 +3,14 @@
 pub(crate) mod aggregate;
 pub(crate) mod branch;
 pub(crate) mod final_results;
+pub(crate) mod foreign_key;
+pub(crate) mod foreign_key_format;
+pub(crate) mod join_buffer;
+pub(crate) mod join_global;
+pub(crate) mod join_streams;
 pub(crate) mod join_table;
+pub(crate) mod join_tables;
+pub(crate) mod murmur3;
 pub(crate) mod session_aggregate;
 pub(crate) mod sink;
 pub(crate) mod sliding_aggregate;
@@ -20,8 +27,8 @@ pub(crate) mod window_fold;
 use std::any::Any;
 use std::hash::Hash;
 
-use crate::processor::Cx;
-use crate::state::TypedStore;
+use crate::processor::{Cx, TaskState};
+use crate::state::{TypedStore, VersionedStore};
 
 /// A store of the task, by its index.
 #[inline]
@@ -30,7 +37,31 @@ where
     Q: Hash + Eq + Clone + Send + 'static,
     V: Clone + Send + 'static,
 {
-    let store = cx.task.stores.get_mut(index).expect("stores are made before the nodes that use them");
+    store_of(cx.task, index)
+}
+
+/// The same from the task.
+#[inline]
+pub(crate) fn store_of<Q, V>(task: &mut TaskState, index: usize) -> &mut TypedStore<Q, V>
+where
+    Q: Hash + Eq + Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    of_type(task, index)
+}
+
+/// A versioned store of the task, by its index.
+pub(crate) fn versioned_of<K, V>(task: &mut TaskState, index: usize) -> &mut VersionedStore<K, V>
+where
+    K: Hash + Eq + Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    of_type(task, index)
+}
+
+#[inline]
+fn of_type<S: 'static>(task: &mut TaskState, index: usize) -> &mut S {
+    let store = task.stores.get_mut(index).expect("stores are made before the nodes that use them");
     let store: &mut dyn Any = store.as_mut();
     store.downcast_mut().expect("the DSL wires stores of equal types")
 }

@@ -100,13 +100,13 @@ where
             if replaces {
                 let state = store::<SessionKey<K>, A>(cx, self.store);
                 state.put(&held, None, held.end)?;
-                self.send(held, Change { new: None, old: Some(aggregate.clone()) }, cx)?;
+                self.send(held, Change::of(None, Some(aggregate.clone())), cx)?;
             }
             merged = (self.fold.merge)(&session.key, merged, aggregate);
         }
         let new = (self.fold.add)(&session.key, value, merged);
         store::<SessionKey<K>, A>(cx, self.store).put(&session, new.clone(), session.end)?;
-        self.send(session, Change { new, old: None }, cx)
+        self.send(session, Change::of(new, None), cx)
     }
 
     fn send(&self, session: SessionKey<K>, mut change: Change<A>, cx: &mut Cx<'_>) -> Flow {
@@ -133,7 +133,7 @@ where
             let timestamp = session.end;
             let window = Window { start: session.start, end: session.end };
             let key = Windowed { key: session.key, window };
-            let value = Some(Change { new: Some(aggregate), old: None });
+            let value = Some(Change::of(Some(aggregate), None));
             self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
         }
         Ok(())

@@ -122,7 +122,7 @@ where
         state.set(slot, new.clone(), timestamp);
         let window = Window { start, end: start.saturating_add(self.windows.difference_ms) };
         let key = Windowed { key: record.key.clone(), window };
-        let (value, headers) = (Some(Change { new, old }), record.headers.clone());
+        let (value, headers) = (Some(Change::of(new, old)), record.headers.clone());
         self.out.forward(Record { key, value, timestamp, headers }, cx)
     }
 
@@ -247,7 +247,7 @@ where
         for (place, aggregate, timestamp) in windows_between(state, &self.key, from, to)? {
             let window = Window { start: place.start, end: place.start.saturating_add(difference) };
             let key = Windowed { key: place.key, window };
-            let value = Some(Change { new: Some(aggregate), old: None });
+            let value = Some(Change::of(Some(aggregate), None));
             self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
         }
         Ok(())

@@ -23,6 +23,25 @@ impl<K: Clone + Send + 'static, V: Clone + Send + 'static> Operator<K, V> for Fi
     }
 }
 
+/// Drops records whose key would be written as null.
+pub(crate) struct NotNullKey<K, V> {
+    pub key: crate::serde::SerdeRef<K>,
+    /// Lets null keys pass too, because a left or outer join behind it takes them.
+    pub all: bool,
+    pub out: Out<K, V>,
+}
+
+impl<K: Clone + Send + 'static, V: Clone + Send + 'static> Operator<K, V> for NotNullKey<K, V> {
+    #[inline]
+    fn process(&mut self, record: Record<K, V>, cx: &mut Cx<'_>) -> Flow {
+        if !self.all && self.key.is_null(&record.key) {
+            cx.task.counts.skipped += 1;
+            return Ok(());
+        }
+        self.out.forward(record, cx)
+    }
+}
+
 /// A new record, or several, or none, for each: `map`, `flat_map`, `select_key`, `map_values`, ... in one.
 pub(crate) struct Transform<K, V, L, W> {
     #[expect(clippy::type_complexity, reason = "a function from a record to records, said once")]

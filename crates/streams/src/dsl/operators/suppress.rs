@@ -283,7 +283,7 @@ impl<V> Serde<Buffered<V>> for BufferedSerde<V> {
             headers.add(name, value);
         }
         let mut row = |flag: u8| (flags & flag != 0).then(|| self.0.decode(cursor.bytes()?)).transpose();
-        let change = Change { new: row(1)?, old: row(2)? };
+        let change = Change::of(row(1)?, row(2)?);
         let prior = row(4)?;
         let metadata = RecordMetadata { topic, partition, offset, timestamp };
         Ok(Buffered { time, change, prior, timestamp, headers, metadata })
@@ -307,7 +307,7 @@ mod tests {
             let row = |row: Option<&str>| row.map(String::from);
             let held = Buffered {
                 time: -1,
-                change: Change { new: row(new), old: row(old) },
+                change: Change::of(row(new), row(old)),
                 prior: row(prior),
                 timestamp: 7,
                 headers: headers.clone(),
@@ -335,7 +335,7 @@ mod tests {
         let serde = BufferedSerde::<String>(Arc::new(Utf8));
         let held = serde.decode(&bytes).unwrap();
         let metadata = RecordMetadata { topic: "in".into(), partition: 7, offset: 8, timestamp: 9 };
-        let change = Change { new: Some(String::from("n")), old: None };
+        let change = Change::of(Some(String::from("n")), None);
         let prior = Some(String::from("p"));
         let headers = Headers::new().with("h", "v");
         assert_eq!(held, Buffered { time: 10, change, prior, timestamp: 9, headers, metadata });

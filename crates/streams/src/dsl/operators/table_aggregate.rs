@@ -41,7 +41,7 @@ impl<V> Serde<Change<V>> for ChangeSerde<V> {
         let length = u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize;
         let (new, old) = rest.split_at_checked(length).ok_or_else(broken)?;
         let read = |flag: u8, bytes: &[u8]| (flags & flag != 0).then(|| self.0.decode(bytes)).transpose();
-        Ok(Change { new: read(NEW, new)?, old: read(OLD, old)? })
+        Ok(Change::of(read(NEW, new)?, read(OLD, old)?))
     }
 }
 
@@ -51,6 +51,8 @@ pub(crate) type Regroup<K, V, L, W> = Arc<dyn Fn(&K, &V) -> (L, W) + Send + Sync
 pub(crate) struct TableSelect<K, V, L, W> {
     pub select: Regroup<K, V, L, W>,
     pub key: SerdeRef<L>,
+    /// Whether the table is versioned: late updates are then no part of an aggregate.
+    pub versioned: bool,
     pub out: Out<L, Change<W>>,
 }
 
@@ -63,7 +65,7 @@ where
 {
     fn process(&mut self, record: Record<K, Change<V>>, cx: &mut Cx<'_>) -> Flow {
         let Record { key, value, timestamp, headers } = record;
-        let Some(change) = value else { return Ok(()) };
+        let Some(change) = value.filter(|change| change.latest || !self.versioned) else { return Ok(()) };
         let pair = |row: &Option<V>| {
             let pair = row.as_ref().map(|row| (self.select)(&key, row));
             pair.filter(|(group, _)| !self.key.is_null(group))
@@ -74,13 +76,13 @@ where
         };
         match (new, old) {
             (Some((group, new)), Some((before, old))) if group == before => {
-                send(group, Change { new: Some(new), old: Some(old) })
+                send(group, Change::of(Some(new), Some(old)))
             }
             (new, old) => {
                 if let Some((group, old)) = old {
-                    send(group, Change { new: None, old: Some(old) })?;
+                    send(group, Change::of(None, Some(old)))?;
                 }
-                new.map_or(Ok(()), |(group, new)| send(group, Change { new: Some(new), old: None }))
+                new.map_or(Ok(()), |(group, new)| send(group, Change::of(Some(new), None)))
             }
         }
     }
@@ -122,7 +124,7 @@ where
             None => left,
         };
         state.set(slot, new.clone(), timestamp);
-        self.out.forward(Record { key, value: Some(Change { new, old }), timestamp, headers }, cx)
+        self.out.forward(Record { key, value: Some(Change::of(new, old)), timestamp, headers }, cx)
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
     fn changes_survive_as_bytes() {
         let serde = ChangeSerde::<String>(Arc::new(Utf8));
         for (new, old) in [(Some("a"), Some("bc")), (None, Some("")), (Some(""), None), (None, None)] {
-            let change = Change { new: new.map(String::from), old: old.map(String::from) };
+            let change = Change::of(new.map(String::from), old.map(String::from));
             let mut out = Vec::new();
             serde.encode(&change, &mut out).unwrap();
             assert_eq!(serde.decode(&out).unwrap(), change);

@@ -82,7 +82,7 @@ where
             None => Ok(None),
         };
         cx.task.metadata.timestamp = own;
-        self.out.forward(Record { key, value: Some(Change { new, old: old? }), timestamp, headers }, cx)
+        self.out.forward(Record { key, value: Some(Change::of(new, old?)), timestamp, headers }, cx)
     }
 
     fn punctuate(&mut self, _: PunctuationId, _: Timestamp, _: &mut Cx<'_>) -> Flow {

@@ -79,7 +79,7 @@ where
             }
             state.set(slot, new.clone(), at);
             let key = Windowed { key: place.key, window };
-            let change = Some(Change { new, old });
+            let change = Some(Change::of(new, old));
             self.out.forward(Record { key, value: change, timestamp: at, headers: headers.clone() }, cx)?;
         }
         let due = self.finals.as_mut().is_some_and(|finals| finals.due(close, cx));
@@ -123,7 +123,7 @@ where
         for (place, aggregate, timestamp) in windows_between(state, &self.key, from, to)? {
             let window = Window { start: place.start, end: place.start.saturating_add(size) };
             let key = Windowed { key: place.key, window };
-            let value = Some(Change { new: Some(aggregate), old: None });
+            let value = Some(Change::of(Some(aggregate), None));
             self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
         }
         Ok(())
