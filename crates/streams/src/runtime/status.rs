@@ -26,7 +26,7 @@ pub enum State {
     PendingShutdown,
     /// Closed.
     NotRunning,
-    /// A thread stopped with an error; see [`Streams::error`].
+    /// A thread stopped with an error; see [`Streams::error`](crate::Streams::error).
     Error,
 }
 
