@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use vigie_log::{Admin, LogError, TopicSpec};
 
@@ -166,7 +167,16 @@ impl PartitionCounts {
                 }
                 Err(LogError::TopicExists { .. }) => {
                     let doing = || format!("looking internal topic `{}` up", spec.name);
-                    let found = admin.partition_count(&spec.name).map_err(StreamsError::log(doing()))?;
+                    let mut found = admin.partition_count(&spec.name);
+                    // Another instance may have made it this very moment, and brokers learn of a topic one after the other.
+                    for _ in 0..100 {
+                        if !matches!(found, Err(LogError::UnknownTopic { .. })) {
+                            break;
+                        }
+                        std::thread::sleep(Duration::from_millis(100));
+                        found = admin.partition_count(&spec.name);
+                    }
+                    let found = found.map_err(StreamsError::log(doing()))?;
                     if found != spec.partitions {
                         return Err(StreamsError::PartitionMismatch {
                             topic: spec.name,
