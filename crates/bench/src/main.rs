@@ -18,7 +18,11 @@ use clap::{Parser, Subcommand};
 use measure::Figure;
 use workloads::churn::Churn;
 use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
-use workloads::{log_append::LogAppend, log_read::LogRead, page_count::PageCount, user_total::UserTotal};
+use workloads::generate::Produce;
+use workloads::user_total::{Memory, Pipe, UserTotal};
+use workloads::{
+    log_append::LogAppend, log_read::LogRead, page_count::PageCount, restore::Restore, stateless::Stateless,
+};
 
 /// Measures Vigie; one line of JSON a figure.
 #[derive(Parser)]
@@ -44,10 +48,20 @@ enum Workload {
     AllPipelines(AllPipelines),
     /// Boosted trees: training, scoring, reasons, and LightGBM beside them where it is at hand.
     Churn(Churn),
+    /// The engine: a filter from topic to topic.
+    Stateless(Stateless),
     /// The engine: a count by page and window, through a repartition topic.
     PageCount(PageCount),
-    /// The engine: a sum for each of a million users; then its restore and its restart.
+    /// The engine: a sum for each of a million users.
     UserTotal(UserTotal),
+    /// The engine: those sums from their changelog, and a restart with local files.
+    Restore(Restore),
+    /// The engine: sums of more users than fit into the memory that they may take.
+    Memory(Memory),
+    /// Writes the page views that these workloads read.
+    Produce(Produce),
+    /// The engine between two topics, until it is stopped.
+    Pipe(Pipe),
 }
 
 /// What `all` runs, in this order.
@@ -58,8 +72,11 @@ const ALL: &[&str] = &[
     "score-latency",
     "all-pipelines",
     "churn",
+    "stateless",
     "page-count",
     "user-total",
+    "restore",
+    "memory",
 ];
 
 fn run(workload: Workload) -> Result<Vec<Figure>> {
@@ -73,6 +90,11 @@ fn run(workload: Workload) -> Result<Vec<Figure>> {
         Workload::Churn(arguments) => arguments.run(),
         Workload::PageCount(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::UserTotal(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Stateless(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Restore(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Memory(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Produce(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Pipe(arguments) => arguments.run().map(|()| Vec::new()),
     }
 }
 
@@ -82,7 +104,6 @@ fn run_all() -> Result<()> {
     for name in ALL {
         let status = Command::new(&program)
             .arg(name)
-            .args(fewer(name))
             .stdin(Stdio::null())
             .status()
             .with_context(|| format!("starting the workload {name}"))?;
@@ -92,14 +113,6 @@ fn run_all() -> Result<()> {
     }
     anyhow::ensure!(failed.is_empty(), "these workloads failed: {}", failed.join(", "));
     Ok(())
-}
-
-/// `all` is to end within minutes: a workload that takes longer by itself gets fewer records here.
-fn fewer(workload: &str) -> &'static [&'static str] {
-    match workload {
-        "user-total" => &["--records", "500000"],
-        _ => &[],
-    }
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
@@ -124,11 +137,17 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    /// What is no measurement by itself.
+    const TOOLS: [&str; 3] = ["all", "produce", "pipe"];
+
     #[test]
     fn all_runs_every_workload() {
         let command = Arguments::command();
-        let names: Vec<&str> =
-            command.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "all").collect();
+        let names: Vec<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .filter(|name| !TOOLS.contains(name))
+            .collect();
         assert_eq!(names, ALL);
     }
 }

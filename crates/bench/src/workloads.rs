@@ -6,5 +6,8 @@ pub mod engine;
 pub mod generate;
 pub mod log_append;
 pub mod log_read;
+pub mod logs;
 pub mod page_count;
+pub mod restore;
+pub mod stateless;
 pub mod user_total;

@@ -1,15 +1,16 @@
 //! What the workloads of the engine share: options, the log, and the run from the first record to the last commit.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use vigie_log::Log;
-use vigie_log_embedded::EmbeddedLog;
-use vigie_streams::{Config, ProcessingGuarantee, State, Streams, Topology};
+use vigie_streams::{Config, MetricsSnapshot, ProcessingGuarantee, State, Streams, Topology};
 
-use super::log_append::{Promise, open};
+use super::generate::topic;
+use super::logs::{Kind, LogOptions, OpenLog, in_another_process};
 use crate::measure::{Figure, Meter};
 
 /// The guarantee asked for.
@@ -24,9 +25,16 @@ pub enum Guarantee {
 /// How the engine runs.
 #[derive(Debug, Clone, Args)]
 pub struct EngineOptions {
-    /// How many records.
-    #[arg(long, default_value_t = 5_000_000)]
-    pub records: u64,
+    /// Where the log is.
+    #[command(flatten)]
+    pub log: LogOptions,
+    /// The topic of the page views. On the embedded log it is filled first, outside the measured time; on Kafka it must be there
+    /// (`vigie-bench produce`).
+    #[arg(long, default_value = "views")]
+    pub topic: String,
+    /// How many records; 5 million when not given.
+    #[arg(long)]
+    pub records: Option<u64>,
     /// What a crash may do to results.
     #[arg(long, value_enum, default_value_t = Guarantee::ExactlyOnce)]
     pub guarantee: Guarantee,
@@ -36,34 +44,77 @@ pub struct EngineOptions {
     /// Milliseconds between commits.
     #[arg(long, default_value_t = 100)]
     pub commit_ms: u64,
+    /// MiB of memory for all state; the engine's default when not given.
+    #[arg(long)]
+    pub budget_mb: Option<usize>,
 }
 
-/// A log and a folder for state, both gone at the end.
-pub struct Bench {
-    folder: tempfile::TempDir,
-    /// The log.
-    pub log: Arc<EmbeddedLog>,
+impl EngineOptions {
+    /// How many records.
+    pub fn records(&self) -> u64 {
+        self.records.unwrap_or(5_000_000)
+    }
 }
 
-impl Bench {
-    /// An empty log on the disk.
-    pub fn new() -> Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for the log")?;
-        let log = open(&folder.path().join("log"), Promise::Interval)?;
-        Ok(Self { folder, log })
+/// A log with page views in it, and a folder for state.
+pub struct Bench<'o> {
+    options: &'o EngineOptions,
+    /// Removed at the end, unless the user named one.
+    _temporary: Option<tempfile::TempDir>,
+    folder: PathBuf,
+    log: OpenLog,
+    shared: Arc<dyn Log>,
+}
+
+/// The id of the application.
+const APPLICATION: &str = "bench";
+
+impl<'o> Bench<'o> {
+    /// Opens the log, filled with page views of `pages` pages and `users` users, and makes the topic of the results.
+    pub fn new(options: &'o EngineOptions, results: &str, pages: u64, users: u64) -> Result<Self> {
+        let (temporary, folder) = match &options.log.data {
+            Some(folder) => (None, folder.clone()),
+            None => {
+                let temporary = tempfile::tempdir().context("making a folder for the log")?;
+                let folder = temporary.path().to_path_buf();
+                (Some(temporary), folder)
+            }
+        };
+        if options.log.log == Kind::Embedded && !folder.join("log").exists() {
+            let text = |name: &str, value: &dyn ToString| [format!("--{name}"), value.to_string()];
+            let arguments = [
+                text("data", &folder.display()),
+                text("topic", &options.topic),
+                text("records", &options.records()),
+                text("pages", &pages),
+                text("users", &users),
+            ];
+            let arguments = [vec![String::from("produce")], arguments.concat()].concat();
+            in_another_process(&arguments)?;
+        }
+        let log = options.log.open(&folder)?;
+        let shared = log.shared();
+        if !shared.admin().list_topics(false)?.iter().any(|name| name == results) {
+            topic(&*shared, results)?;
+        }
+        Ok(Self { options, _temporary: temporary, folder, log, shared })
     }
 
     /// Starts a topology; gives it, running, with the seconds that this took.
-    pub fn start(&self, topology: Topology, options: &EngineOptions) -> Result<(Streams, f64)> {
+    pub fn start(&self, topology: Topology) -> Result<(Streams, f64)> {
         let begin = Instant::now();
-        let config = Config::new("bench", Arc::clone(&self.log) as Arc<dyn Log>)
-            .state_dir(self.folder.path().join("state"))
+        let options = self.options;
+        let mut config = Config::new(APPLICATION, Arc::clone(&self.shared))
+            .state_dir(self.folder.join("state"))
             .threads(options.threads)
             .commit_interval(Duration::from_millis(options.commit_ms))
             .guarantee(match options.guarantee {
                 Guarantee::ExactlyOnce => ProcessingGuarantee::ExactlyOnce,
                 Guarantee::AtLeastOnce => ProcessingGuarantee::AtLeastOnce,
             });
+        if let Some(mb) = options.budget_mb {
+            config = config.memory_budget(mb << 20);
+        }
         let app = Streams::new(topology, config).start()?;
         if !app.wait_for(State::Running, Duration::from_secs(600)) {
             bail!("not running: {}", app.error().unwrap_or_default());
@@ -73,43 +124,65 @@ impl Bench {
 
     /// Deletes the local state.
     pub fn forget_state(&self) -> Result<()> {
-        std::fs::remove_dir_all(self.folder.path().join("state")).context("deleting the state")
+        std::fs::remove_dir_all(self.folder.join("state")).context("deleting the state")
     }
 
-    /// Processes everything until `results` has the records expected: the figure from the start to their commit.
+    /// Processes everything until `results` has the records expected, and the sinks have written `written` in all: the figure from the
+    /// start to the last commit. `at_end` sees the program before it is closed.
     pub fn measure(
         &self,
         name: &str,
         topology: Topology,
-        options: &EngineOptions,
         results: &str,
-        expect: u64,
+        (expect, written): (u64, u64),
+        at_end: impl FnOnce(&Streams, Figure) -> Result<Figure>,
     ) -> Result<Figure> {
         let meter = Meter::start()?;
-        let (app, startup) = self.start(topology, options)?;
-        while self.count(results)? < expect {
+        let (app, startup) = self.start(topology)?;
+        while !self.is_done(&app.metrics(), results, expect, written)? {
             if let Some(error) = app.error() {
                 bail!("stopped: {error}");
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        let figure = meter.stop(name, "embedded", options.records)?;
-        anyhow::ensure!(app.close(Duration::from_secs(60)), "the program did not close in a minute");
+        let figure = meter.stop(name, self.options.log.name(), self.options.records())?;
+        let figure = at_end(&app, figure)?;
+        ensure!(app.close(Duration::from_secs(60)), "the program did not close in a minute");
+        self.check(results, expect)?;
+        Ok(self.describe(figure).with("startup_s", round(startup)))
+    }
+
+    fn is_done(&self, metrics: &MetricsSnapshot, results: &str, expect: u64, written: u64) -> Result<bool> {
+        match self.log {
+            OpenLog::Embedded(_) => Ok(metrics.records_out >= written && self.count(results)? >= expect),
+        }
+    }
+
+    /// Exactly the results expected, where the log's offsets count records and nothing else.
+    fn check(&self, results: &str, expect: u64) -> Result<()> {
         let found = self.count(results)?;
-        anyhow::ensure!(found == expect, "{found} results where {expect} were expected");
-        let guarantee = match options.guarantee {
+        let exact = self.options.guarantee == Guarantee::ExactlyOnce;
+        ensure!(found == expect || !exact && found > expect, "{found} results where {expect} were expected");
+        Ok(())
+    }
+
+    /// Adds how the engine ran.
+    pub fn describe(&self, figure: Figure) -> Figure {
+        let guarantee = match self.options.guarantee {
             Guarantee::ExactlyOnce => "exactly-once",
             Guarantee::AtLeastOnce => "at-least-once",
         };
-        Ok(figure
-            .with("guarantee", guarantee)
-            .with("threads", options.threads)
-            .with("startup_s", (startup * 1e4).round() / 1e4))
+        figure.with("guarantee", guarantee).with("threads", self.options.threads)
     }
 
     /// How many records a topic has.
     pub fn count(&self, topic: &str) -> Result<u64> {
-        let bounds = self.log.admin().offsets(topic)?;
+        let bounds = self.shared.admin().offsets(topic)?;
         Ok(bounds.iter().map(|p| u64::try_from(p.latest - p.earliest).unwrap_or(0)).sum())
     }
+}
+
+/// Seconds, to a tenth of a millisecond.
+pub fn round(seconds: f64) -> f64 {
+    (seconds * 1e4).round() / 1e4
 }

@@ -1,12 +1,56 @@
 //! The page views that other engines were measured with: the same numbers in the same order, so that figures can be compared.
 
 use anyhow::Result;
+use clap::Args;
 use vigie_log::{BatchBuilder, Log, ProducerConfig, TopicPartition, TopicSpec};
+
+use super::logs::{Kind, LogOptions};
+use crate::measure::{Figure, Meter};
 
 /// Partitions of every topic of these workloads.
 pub const PARTITIONS: u32 = 4;
-const PAGES: u64 = 1_000;
+/// Pages, unless somebody asks for others.
+pub const PAGES: u64 = 1_000;
+/// Users, unless somebody asks for others.
+pub const USERS: u64 = 1_000_000;
 const BATCH: u64 = 20_000;
+
+/// Writes page views to a topic, which is made if it is not there.
+#[derive(Debug, Clone, Args)]
+pub struct Produce {
+    #[command(flatten)]
+    log: LogOptions,
+    /// The topic.
+    #[arg(long, default_value = "views")]
+    topic: String,
+    /// How many records.
+    #[arg(long, default_value_t = 5_000_000)]
+    records: u64,
+    /// How many pages.
+    #[arg(long, default_value_t = PAGES)]
+    pages: u64,
+    /// How many users.
+    #[arg(long, default_value_t = USERS)]
+    users: u64,
+}
+
+impl Produce {
+    /// Runs it.
+    pub fn run(&self) -> Result<Figure> {
+        let mut options = self.log.clone();
+        if options.bootstrap.is_some() {
+            options.log = Kind::Kafka;
+        }
+        let temporary = tempfile::tempdir()?;
+        let log = options.open(options.data.as_deref().unwrap_or(temporary.path()))?.shared();
+        if !log.admin().list_topics(false)?.contains(&self.topic) {
+            topic(&*log, &self.topic)?;
+        }
+        let meter = Meter::start()?;
+        page_views(&*log, &self.topic, self.records, self.pages, self.users)?;
+        meter.stop("produce", options.name(), self.records)
+    }
+}
 
 /// Xorshift64.
 struct Dice(u64);
@@ -20,25 +64,52 @@ impl Dice {
     }
 }
 
+/// One page view.
+pub struct View {
+    /// The page's number.
+    pub page: u64,
+    /// The user's number.
+    pub user: u64,
+    /// How long, in milliseconds.
+    pub duration: u64,
+    /// When, in milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// The first `records` page views.
+pub fn views(records: u64, pages: u64, users: u64) -> impl Iterator<Item = View> {
+    let mut dice = Dice(88_172_645_463_325_252);
+    (0..records).map(move |i| {
+        let x = dice.next();
+        View {
+            page: x % pages,
+            user: (x >> 20) % users,
+            duration: (x >> 40) % 9_000,
+            at: 1_750_000_000_000 + (i / 10) as i64,
+        }
+    })
+}
+
+/// How many of the first `records` page views are longer than 100 ms.
+pub fn long_views(records: u64) -> u64 {
+    views(records, PAGES, USERS).filter(|view| view.duration > 100).count() as u64
+}
+
 /// Makes a topic whose records are as old as these.
 pub fn topic(log: &dyn Log, name: &str) -> Result<()> {
     Ok(log.admin().create_topic(&TopicSpec::new(name, PARTITIONS).with("retention.ms", "-1"))?)
 }
 
-/// Writes `records` page views of `users` users to a topic; returns how many are longer than 100 ms.
-pub fn page_views(log: &dyn Log, topic: &str, records: u64, users: u64) -> Result<u64> {
+/// Writes `records` page views to a topic.
+fn page_views(log: &dyn Log, topic: &str, records: u64, pages: u64, users: u64) -> Result<()> {
     let mut producer = log.producer(ProducerConfig::default())?;
     let mut builders: Vec<(TopicPartition, BatchBuilder)> =
         (0..PARTITIONS).map(|p| (TopicPartition::new(topic, p), BatchBuilder::new())).collect();
-    let mut dice = Dice(88_172_645_463_325_252);
-    let (mut long, mut done) = (0, 0);
+    let mut all = views(records, pages, users);
+    let mut done = 0;
     while done < records {
         let end = records.min(done + BATCH);
-        for i in done..end {
-            let x = dice.next();
-            let (page, user, duration) = (x % PAGES, (x >> 20) % users, (x >> 40) % 9_000);
-            let at = 1_750_000_000_000 + (i / 10) as i64;
-            long += u64::from(duration > 100);
+        for (i, View { page, user, duration, at }) in (done..end).zip(&mut all) {
             let key = format!("U{user}");
             let value =
                 format!("{{\"name\":\"P{page}\",\"user\":\"{key}\",\"date\":{at},\"duration\":{duration}}}");
@@ -53,7 +124,7 @@ pub fn page_views(log: &dyn Log, topic: &str, records: u64, users: u64) -> Resul
         producer.commit()?;
         done = end;
     }
-    Ok(long)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use vigie_streams::serde::{FnSerde, I64, Ignored, Json};
 use vigie_streams::{Consumed, Produced, Store, StreamsBuilder, TimeWindows, Topology, Windowed};
 
 use super::engine::{Bench, EngineOptions};
-use super::generate::{page_views, topic};
+use super::generate::{PAGES, USERS, long_views};
 use crate::measure::Figure;
 
 /// Counts of pages in windows of five seconds, through a repartition topic.
@@ -26,10 +26,10 @@ struct View {
     duration: i64,
 }
 
-fn topology() -> Result<Topology> {
+fn topology(views: &str) -> Result<Topology> {
     let mut builder = StreamsBuilder::new();
     builder
-        .stream("views", Consumed::with(Ignored, Json::<View>::new()))
+        .stream(views, Consumed::with(Ignored, Json::<View>::new()))
         .filter(|(), view| view.duration > 100)
         .group_by(|(), view| view.name.clone())
         .windowed_by(TimeWindows::tumbling(Duration::from_secs(5)).grace(Duration::from_secs(86_400)))
@@ -46,10 +46,12 @@ fn window_key(windowed: &Windowed<String>) -> String {
 impl PageCount {
     /// Runs it.
     pub fn run(&self) -> Result<Figure> {
-        let bench = Bench::new()?;
-        topic(&*bench.log, "views")?;
-        topic(&*bench.log, "counts")?;
-        let long = page_views(&*bench.log, "views", self.options.records, 1_000_000)?;
-        bench.measure("page-count", topology()?, &self.options, "counts", long)
+        let options = &self.options;
+        let bench = Bench::new(options, "counts", PAGES, USERS)?;
+        let long = long_views(options.records());
+        // Each goes through the repartition topic, and each makes a result.
+        bench.measure("page-count", topology(&options.topic)?, "counts", (long, 2 * long), |_, figure| {
+            Ok(figure)
+        })
     }
 }

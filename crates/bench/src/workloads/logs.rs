@@ -1,0 +1,87 @@
+//! Which log a workload runs on.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use vigie_log::Log;
+use vigie_log_embedded::EmbeddedLog;
+
+use super::log_append::{Promise, open};
+
+/// The kinds of logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// In this process, in a folder.
+    Embedded,
+    /// A cluster.
+    Kafka,
+}
+
+/// Where the log is.
+#[derive(Debug, Clone, Args)]
+pub struct LogOptions {
+    /// The kind of log.
+    #[arg(long, value_enum, default_value_t = Kind::Embedded)]
+    pub log: Kind,
+    /// Host and port of a Kafka broker; for `--log kafka`.
+    #[arg(long)]
+    pub bootstrap: Option<String>,
+    /// Folder of the embedded log and of the state, kept at the end; a new one, removed at the end, by default.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+}
+
+impl LogOptions {
+    /// The name of the kind, for figures.
+    pub fn name(&self) -> &'static str {
+        match self.log {
+            Kind::Embedded => "embedded",
+            Kind::Kafka => "kafka",
+        }
+    }
+
+    /// Opens the log; an embedded one in `folder`.
+    pub fn open(&self, folder: &Path) -> Result<OpenLog> {
+        match self.log {
+            Kind::Embedded => {
+                ensure!(self.bootstrap.is_none(), "--bootstrap needs --log kafka");
+                Ok(OpenLog::Embedded(open(&folder.join("log"), Promise::Interval)?))
+            }
+            Kind::Kafka => {
+                self.bootstrap.as_deref().context("--log kafka needs --bootstrap HOST:PORT")?;
+                bail!("this build has no Kafka client yet: run on --log embedded")
+            }
+        }
+    }
+}
+
+/// A log that is open.
+pub enum OpenLog {
+    /// Closed when dropped.
+    Embedded(Arc<EmbeddedLog>),
+}
+
+impl OpenLog {
+    /// As any log.
+    pub fn shared(&self) -> Arc<dyn Log> {
+        match self {
+            Self::Embedded(log) => Arc::clone(log) as Arc<dyn Log>,
+        }
+    }
+}
+
+/// Runs this program once more with other arguments, so that its memory is not that of the workload; its output is dropped.
+pub fn in_another_process(arguments: &[String]) -> Result<()> {
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("starting this program once more")?;
+    ensure!(status.success(), "preparing with {arguments:?} failed");
+    Ok(())
+}
