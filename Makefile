@@ -5,10 +5,10 @@ SHELL := bash
 ARGS ?=
 ONLY ?=
 
-.PHONY: help run test check bench docs deny screenshots
+.PHONY: help run test check bench bench-instructions docs deny screenshots
 
 help: ## list these commands
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build the screens and the program, start the demo (ARGS="--port 0 --data DIR")
 	@dev/run.sh $(ARGS)
@@ -21,6 +21,9 @@ check: ## the fast part of it: formatting, lints, unit tests
 
 bench: ## run the benchmarks; each figure is one line of JSON (ARGS="--help" lists them)
 	@dev/bench.sh $(ARGS)
+
+bench-instructions: ## count the instructions of the engine's hot paths, compare with the baseline (needs valgrind; ARGS="--update")
+	@dev/bench-instructions.sh $(ARGS)
 
 docs: ## the reference of the crates, with warnings as errors
 	@dev/test.sh rustdoc

@@ -19,6 +19,7 @@ use measure::Figure;
 use workloads::churn::Churn;
 use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
 use workloads::generate::Produce;
+use workloads::instructions::Instructions;
 use workloads::user_total::{Memory, Pipe, UserTotal};
 use workloads::{
     log_append::LogAppend, log_read::LogRead, page_count::PageCount, restore::Restore, stateless::Stateless,
@@ -62,6 +63,8 @@ enum Workload {
     Produce(Produce),
     /// The engine between two topics, until it is stopped.
     Pipe(Pipe),
+    /// The engine's hot paths over a fixed input, for valgrind.
+    Instructions(Instructions),
 }
 
 /// What `all` runs, in this order.
@@ -95,6 +98,7 @@ fn run(workload: Workload) -> Result<Vec<Figure>> {
         Workload::Memory(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Produce(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Pipe(arguments) => arguments.run().map(|()| Vec::new()),
+        Workload::Instructions(arguments) => arguments.run().map(|()| Vec::new()),
     }
 }
 
@@ -138,7 +142,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// What is no measurement by itself.
-    const TOOLS: [&str; 3] = ["all", "produce", "pipe"];
+    const TOOLS: [&str; 4] = ["all", "produce", "pipe", "instructions"];
 
     #[test]
     fn all_runs_every_workload() {

@@ -4,6 +4,7 @@ pub mod churn;
 pub mod demo;
 pub mod engine;
 pub mod generate;
+pub mod instructions;
 pub mod log_append;
 pub mod log_read;
 pub mod logs;

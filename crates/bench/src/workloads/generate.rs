@@ -47,7 +47,7 @@ impl Produce {
             topic(&*log, &self.topic)?;
         }
         let meter = Meter::start()?;
-        page_views(&*log, &self.topic, self.records, self.pages, self.users)?;
+        fill(&*log, &self.topic, self.records, self.pages, self.users)?;
         meter.stop("produce", options.name(), self.records)
     }
 }
@@ -101,7 +101,7 @@ pub fn topic(log: &dyn Log, name: &str) -> Result<()> {
 }
 
 /// Writes `records` page views to a topic.
-fn page_views(log: &dyn Log, topic: &str, records: u64, pages: u64, users: u64) -> Result<()> {
+pub fn fill(log: &dyn Log, topic: &str, records: u64, pages: u64, users: u64) -> Result<()> {
     let mut producer = log.producer(ProducerConfig::default())?;
     let mut builders: Vec<(TopicPartition, BatchBuilder)> =
         (0..PARTITIONS).map(|p| (TopicPartition::new(topic, p), BatchBuilder::new())).collect();

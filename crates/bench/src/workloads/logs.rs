@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use vigie_log::Log;
 use vigie_log_embedded::EmbeddedLog;
+#[cfg(feature = "kafka")]
+use vigie_log_kafka::KafkaLog;
 
 use super::log_append::{Promise, open};
 
@@ -51,17 +53,31 @@ impl LogOptions {
                 Ok(OpenLog::Embedded(open(&folder.join("log"), Promise::Interval)?))
             }
             Kind::Kafka => {
-                self.bootstrap.as_deref().context("--log kafka needs --bootstrap HOST:PORT")?;
-                bail!("this build has no Kafka client yet: run on --log embedded")
+                let bootstrap =
+                    self.bootstrap.as_deref().context("--log kafka needs --bootstrap HOST:PORT")?;
+                open_kafka(bootstrap)
             }
         }
     }
+}
+
+#[cfg(feature = "kafka")]
+fn open_kafka(bootstrap: &str) -> Result<OpenLog> {
+    Ok(OpenLog::Kafka(Arc::new(KafkaLog::connect(&format!("kafka://{bootstrap}"))?)))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn open_kafka(_: &str) -> Result<OpenLog> {
+    anyhow::bail!("this program was built without the feature `kafka`: build it with it")
 }
 
 /// A log that is open.
 pub enum OpenLog {
     /// Closed when dropped.
     Embedded(Arc<EmbeddedLog>),
+    /// A client of a cluster.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "made by the Kafka client only"))]
+    Kafka(Arc<dyn Log>),
 }
 
 impl OpenLog {
@@ -69,6 +85,7 @@ impl OpenLog {
     pub fn shared(&self) -> Arc<dyn Log> {
         match self {
             Self::Embedded(log) => Arc::clone(log) as Arc<dyn Log>,
+            Self::Kafka(log) => Arc::clone(log),
         }
     }
 }

@@ -26,7 +26,8 @@ struct View {
     duration: i64,
 }
 
-fn topology(views: &str) -> Result<Topology> {
+/// The topology, from a topic to another.
+pub fn topology(views: &str, results: &str) -> Result<Topology> {
     let mut builder = StreamsBuilder::new();
     builder
         .stream(views, Consumed::with(Ignored, Json::<View>::new()))
@@ -35,7 +36,7 @@ fn topology(views: &str) -> Result<Topology> {
         .windowed_by(TimeWindows::tumbling(Duration::from_secs(5)).grace(Duration::from_secs(86_400)))
         .count(Store::named("page-count"))
         .to_stream()
-        .to("counts", Produced::with(FnSerde::text(window_key), I64));
+        .to(results, Produced::with(FnSerde::text(window_key), I64));
     Ok(builder.build()?)
 }
 
@@ -50,8 +51,12 @@ impl PageCount {
         let bench = Bench::new(options, "counts", PAGES, USERS)?;
         let long = long_views(options.records());
         // Each goes through the repartition topic, and each makes a result.
-        bench.measure("page-count", topology(&options.topic)?, "counts", (long, 2 * long), |_, figure| {
-            Ok(figure)
-        })
+        bench.measure(
+            "page-count",
+            topology(&options.topic, "counts")?,
+            "counts",
+            (long, 2 * long),
+            |_, figure| Ok(figure),
+        )
     }
 }

@@ -25,12 +25,13 @@ struct View {
     duration: i64,
 }
 
-fn topology(views: &str) -> Result<Topology> {
+/// The topology, from a topic to another.
+pub fn topology(views: &str, results: &str) -> Result<Topology> {
     let mut builder = StreamsBuilder::new();
     builder
         .stream(views, Consumed::with(Utf8, Json::<View>::new()))
         .filter(|_, view| view.duration > 100)
-        .to("long", Produced::with(Utf8, Json::new()));
+        .to(results, Produced::with(Utf8, Json::new()));
     Ok(builder.build()?)
 }
 
@@ -40,6 +41,8 @@ impl Stateless {
         let options = &self.options;
         let bench = Bench::new(options, "long", PAGES, USERS)?;
         let long = long_views(options.records());
-        bench.measure("stateless", topology(&options.topic)?, "long", (long, long), |_, figure| Ok(figure))
+        bench.measure("stateless", topology(&options.topic, "long")?, "long", (long, long), |_, figure| {
+            Ok(figure)
+        })
     }
 }

@@ -13,6 +13,7 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
 
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use vigie_log::PartitionId;
 
@@ -265,7 +266,12 @@ impl PersistentBackend {
 }
 
 fn options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER)
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(WRITE_BUFFER)
+        // IMPORTANT: whole filters and indexes of files that were ingested would go through the block cache, a megabyte for each key
+        // that is looked up; in parts it is a few kilobytes.
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
 }
 
 impl Backend for PersistentBackend {

@@ -182,7 +182,8 @@ impl Committed for Resident {
             return Ok(());
         }
         let mut content = self.read();
-        if !content.table.is_ordered() {
+        // Again when it was emptied and filled meanwhile.
+        while !content.table.is_ordered() {
             drop(content);
             self.lock().table.order();
             content = self.read();

@@ -11,6 +11,8 @@ mod global_tables;
 #[cfg(test)]
 mod joins;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod page_count;
 #[cfg(test)]
 mod processors;
