@@ -29,6 +29,9 @@ pub struct Anomaly {
     pub rule: String,
     /// In words: what is wrong and what would be right.
     pub reason: String,
+    /// The same in French; empty where it is not known.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub reason_fr: String,
     /// The field, where there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub field: Option<String>,

@@ -35,6 +35,23 @@ pub struct Manager {
     /// Two-letter states that the manager covers; empty: everywhere.
     #[serde(default)]
     pub locations: Vec<String>,
+    /// What the manager can do; customers need skills by the rules of the configuration.
+    #[serde(default)]
+    pub skills: Vec<String>,
+    /// Customers (by id) whom the manager takes care of already: they take places, and would stay with the manager.
+    #[serde(default)]
+    pub customers: Vec<CustomerId>,
+}
+
+/// The draw that put a customer into a group of the trial: it is made once, and stays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Drawn {
+    /// Event time of the score that it was made at, ms since the epoch.
+    pub event_time: i64,
+    /// Probability of leaving that was predicted then, before anybody acted.
+    pub probability: f64,
+    /// Share that was held out at random.
+    pub holdout_share: f64,
 }
 
 /// An assignment, as on `assignments`: each change of state is a new record under the customer's key.
@@ -61,6 +78,15 @@ pub struct Assignment {
     pub updated_at: i64,
     /// Who changed it last: `planner` or a user's name.
     pub by: String,
+    /// How the customer came into the trial.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drawn: Option<Drawn>,
+    /// Why this manager, French.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub why_fr: String,
+    /// Why this manager, English.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub why_en: String,
 }
 
 /// What became of a customer, as on `outcomes`.

@@ -18,13 +18,13 @@ mod user;
 
 pub use alert::{Alert, AlertState, Evidence};
 pub use anomaly::{Anomaly, Origin};
-pub use assignment::{Assignment, AssignmentState, Manager, Outcome};
+pub use assignment::{Assignment, AssignmentState, Drawn, Manager, Outcome};
 pub use customer::{Customer, CustomerId};
 pub use feature::{
     AuditEntry, FeatureRow, Prediction, ScoredOutcome, ShadowScore, Trigger, features_hash, fingerprint,
 };
 pub use page::{MappedPageEvent, PageCount, PageEvent};
-pub use score::{CustomerView, FeatureReason, Score, Verdict};
+pub use score::{CustomerView, FeatureReason, KnownOutcome, Score, Verdict};
 pub use shop::{EventType, Pattern, SessionPattern, ShopEvent};
 pub use stats::{CountryStats, EventStat, GenderStats};
 pub use time::{iso8601, parse_iso8601};

@@ -76,4 +76,25 @@ pub struct CustomerView {
     pub customer: crate::Customer,
     /// Its score.
     pub score: Score,
+    /// What became of the customer, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outcome: Option<KnownOutcome>,
+}
+
+/// What became of a customer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct KnownOutcome {
+    /// Whether the customer left.
+    pub churned: bool,
+    /// When, ms since the epoch.
+    pub event_time: i64,
+    /// How it is known.
+    pub known_from: String,
+}
+
+impl CustomerView {
+    /// Whether the customer has left: nobody to save, nothing at risk.
+    pub fn left(&self) -> bool {
+        self.outcome.as_ref().is_some_and(|outcome| outcome.churned)
+    }
 }

@@ -11,7 +11,7 @@ use vigie_log::{Clock, Log, Publisher};
 
 use crate::live::{Live, LiveParts};
 use crate::metrics::Metrics;
-use crate::ports::{Engine, ModelHandle, Planner, Sources, Views};
+use crate::ports::{Engine, Learning, ModelHandle, Planner, Sources, Views};
 use crate::problem::Problem;
 use crate::waiters::Waiters;
 
@@ -30,6 +30,8 @@ pub struct App {
     pub planner: Arc<dyn Planner>,
     /// The model in service.
     pub model: Arc<dyn ModelHandle>,
+    /// Models in service and in shadow, and what outcomes say.
+    pub learning: Arc<dyn Learning>,
     /// Where records come from.
     pub sources: Arc<dyn Sources>,
     /// What records must look like, and which fields are personal.

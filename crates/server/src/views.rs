@@ -3,7 +3,9 @@
 //! Shared by both sides: a field renamed here is renamed everywhere. Times are ms since the epoch.
 
 use serde::{Deserialize, Serialize};
-use vigie_domain::{Alert, Anomaly, AssignmentState, Customer, Origin, Score, ShopEvent};
+use vigie_domain::{
+    Alert, Anomaly, AssignmentState, Customer, CustomerView, KnownOutcome, Origin, Score, ShopEvent,
+};
 
 /// Collection: one [`CustomerDoc`] a customer, id = customer id.
 pub const CUSTOMERS: &str = "customers";
@@ -21,6 +23,12 @@ pub const ANOMALIES: &str = "anomalies";
 pub const ASSIGNMENTS: &str = "assignments";
 /// Collection: every `Outcome`, id = customer id.
 pub const OUTCOMES: &str = "outcomes";
+/// Collection: every `ScoredOutcome`, id = origin id.
+pub const SCORED_OUTCOMES: &str = "scored_outcomes";
+/// Collection: the newest `ShadowScore` of each challenger and customer, id = `challenger/customer`.
+pub const SHADOW_SCORES: &str = "shadow_scores";
+/// Collection: every `AuditEntry`, by its id.
+pub const AUDIT: &str = "audit";
 /// Collection: the users as received.
 pub const RAW_USERS: &str = "randomUserCollection";
 /// Table: users by id and time of ingestion.
@@ -47,6 +55,8 @@ pub mod field {
     /// Of [`super::CustomerDoc`].
     pub const VALUE: &str = "value";
     /// Of [`super::CustomerDoc`].
+    pub const LEFT: &str = "left";
+    /// Of [`super::CustomerDoc`].
     pub const NAME: &str = "name";
     /// Of [`super::CustomerDoc`].
     pub const COMPANY: &str = "company";
@@ -60,8 +70,16 @@ pub mod field {
     pub const USER_ID: &str = "user_id";
     /// Of events.
     pub const EVENT_TYPE: &str = "event_type";
-    /// Of patterns.
+    /// Of patterns and audit entries.
     pub const AT: &str = "at";
+    /// Of audit entries.
+    pub const AUDIT_SUBJECT: &str = "subject";
+    /// Of audit entries.
+    pub const ACTION: &str = "action";
+    /// Of shadow scores.
+    pub const CHALLENGER: &str = "challenger.model_version";
+    /// Of scored outcomes.
+    pub const OUTCOME_TIME: &str = "outcome_time";
     /// Of patterns.
     pub const PATTERN: &str = "pattern";
     /// Of alerts.
@@ -118,11 +136,20 @@ pub struct CustomerDoc {
     /// Where the customer's assignment stands.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub assignment_state: Option<AssignmentState>,
+    /// Whether the customer has left.
+    #[serde(default)]
+    pub left: bool,
+    /// What became of the customer, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outcome: Option<KnownOutcome>,
 }
 
 impl CustomerDoc {
     /// The document of a customer and a score.
-    pub fn new(customer: Customer, score: Score, value: f64, updated: i64) -> Self {
+    pub fn new(view: CustomerView, value: f64) -> Self {
+        let left = view.left();
+        let CustomerView { customer, score, outcome } = view;
+        let updated = score.scored_at;
         let top = score.reasons.first();
         Self {
             customer_id: score.customer_id.0.clone(),
@@ -135,6 +162,8 @@ impl CustomerDoc {
             top_reason_fr: top.map(|reason| reason.text_fr.clone()),
             top_reason_en: top.map(|reason| reason.text_en.clone()),
             assignment_state: None,
+            left,
+            outcome,
             customer,
             score,
         }
@@ -156,6 +185,16 @@ pub struct EventDoc {
     pub origin: Origin,
     /// Its event time, ms since the epoch.
     pub event_time: i64,
+}
+
+/// Something about a user, with the customer's name where the user is one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Named<T> {
+    /// What it is.
+    #[serde(flatten)]
+    pub item: T,
+    /// The customer's name; absent for users who are no customers.
+    pub name: Option<String>,
 }
 
 /// Whether somebody has dealt with an anomaly.

@@ -1,12 +1,14 @@
 //! Vigie: real-time customer analytics and churn prevention.
 //!
 //! The table of contents is [`topology`]: it lists the pipelines in the order in which data flows. Around it stand
-//! [`config`], [`features`] (what a score is made of), [`model`] (the models in service), [`sinks`] (what is written to which store), [`planner`] (who takes care of
+//! [`config`], [`features`] (what a score is made of), [`model`] (the models in service), [`learning`] (what outcomes say), [`audit`] (who did what), [`sinks`] (what is written to which store), [`planner`] (who takes care of
 //! whom), [`runtime`] (what is started, in which order, and how it stops) and [`cli`].
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod features;
+pub mod learning;
 pub mod model;
 pub mod pipelines;
 pub mod planner;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vigie_domain::{
-    Alert, Assignment, CountryStats, CustomerView, EventStat, GenderStats, Origin, Outcome, PageCount, Score,
-    SessionPattern, ShopEvent, User, parse_iso8601, topics,
+    Alert, Assignment, AuditEntry, CountryStats, CustomerView, EventStat, GenderStats, Origin, Outcome,
+    PageCount, Score, ScoredOutcome, SessionPattern, ShadowScore, ShopEvent, User, parse_iso8601, topics,
 };
 use vigie_server::views::{self, AnomalyDoc, CustomerDoc, EventDoc, field};
 use vigie_stores::{
@@ -38,12 +38,18 @@ pub struct SinkSpec {
 }
 
 /// All sinks, in the order in which data flows.
-pub const SINKS: [SinkSpec; 6] = [
+pub const SINKS: [SinkSpec; 7] = [
     SinkSpec {
         name: "customers",
         group: "vigie-sink-customers",
         topics: &[topics::CUSTOMERS, topics::CHURN_SCORES, topics::ASSIGNMENTS, topics::OUTCOMES],
         map: customers,
+    },
+    SinkSpec {
+        name: "learning",
+        group: "vigie-sink-learning",
+        topics: &[topics::SHADOW_SCORES, topics::SCORED_OUTCOMES, topics::AUDIT],
+        map: learning,
     },
     SinkSpec {
         name: "users",
@@ -72,7 +78,7 @@ pub fn declare(store: &dyn Store) -> Result<()> {
     let collection = |name: &str, indexes: &[&str]| {
         indexes.iter().fold(CollectionSpec::new(name), |spec, path| spec.index(*path))
     };
-    let customers = [field::PROBABILITY, field::VALUE, field::NAME, field::UPDATED];
+    let customers = [field::PROBABILITY, field::VALUE, field::NAME, field::UPDATED, field::LEFT];
     for spec in [
         collection(views::CUSTOMERS, &customers).search([field::NAME, field::COMPANY, field::CUSTOMER_ID]),
         collection(views::SCORES, &[field::CUSTOMER_ID, field::EVENT_TIME]),
@@ -82,6 +88,9 @@ pub fn declare(store: &dyn Store) -> Result<()> {
         collection(views::ANOMALIES, &[field::RULE, field::ORIGIN_TOPIC, field::DETECTED_AT, field::STATUS]),
         collection(views::ASSIGNMENTS, &[field::STATE]),
         collection(views::OUTCOMES, &[field::CHURNED]),
+        collection(views::SCORED_OUTCOMES, &[field::OUTCOME_TIME]),
+        collection(views::SHADOW_SCORES, &[field::CHALLENGER]),
+        collection(views::AUDIT, &[field::AT, field::AUDIT_SUBJECT, field::ACTION]),
         collection(views::RAW_USERS, &[]),
     ] {
         store.declare_collection(&spec)?;
@@ -151,10 +160,9 @@ fn origin(record: &SinkRecord<'_>) -> Origin {
 fn customers(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
     match &*record.partition.topic {
         topics::CUSTOMERS => {
-            let CustomerView { customer, score } = parse(record)?;
-            let value = value_of(&customer);
-            let updated = score.scored_at;
-            let doc = CustomerDoc::new(customer, score, value, updated);
+            let view: CustomerView = parse(record)?;
+            let value = value_of(&view.customer);
+            let doc = CustomerDoc::new(view, value);
             document(views::CUSTOMERS, doc.customer_id.clone(), &doc, record)
         }
         topics::CHURN_SCORES => {
@@ -168,6 +176,25 @@ fn customers(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
         _ => {
             let outcome: Outcome = parse(record)?;
             document(views::OUTCOMES, outcome.customer_id.as_str(), &outcome, record)
+        }
+    }
+}
+
+fn learning(record: &SinkRecord<'_>) -> Result<Vec<Write>, String> {
+    match &*record.partition.topic {
+        topics::SHADOW_SCORES => {
+            let shadow: ShadowScore = parse(record)?;
+            // The newest of each customer: the comparison is one of customers, and its size is bounded.
+            let id = format!("{}/{}", shadow.challenger.model_version, shadow.customer_id);
+            document(views::SHADOW_SCORES, id, &shadow, record)
+        }
+        topics::SCORED_OUTCOMES => {
+            let outcome: ScoredOutcome = parse(record)?;
+            document(views::SCORED_OUTCOMES, outcome.origin.id(), &outcome, record)
+        }
+        _ => {
+            let entry: AuditEntry = parse(record)?;
+            document(views::AUDIT, entry.id.clone(), &entry, record)
         }
     }
 }

@@ -79,6 +79,7 @@ export interface Health {
 
 export interface Overview {
   customers: number;
+  left?: number;
   at_risk: number;
   risk_threshold: number;
   value_at_risk: number;
@@ -113,6 +114,7 @@ export interface CustomerRow {
   scored_at: number;
   event_time: number;
   assignment: AssignmentState | null;
+  outcome?: KnownOutcome | null;
 }
 
 /** A customer's record; the keys are the columns of the agency's file. */
@@ -181,6 +183,8 @@ export interface Assignment {
   model_version: string;
   updated_at: number;
   by: string;
+  why_fr?: string;
+  why_en?: string;
 }
 
 export interface Manager {
@@ -188,7 +192,69 @@ export interface Manager {
   name: string;
   capacity: number;
   locations: string[];
+  skills?: string[];
+  customers?: string[];
   assigned: number;
+}
+
+/** What became of a customer, where that is known. */
+export interface KnownOutcome {
+  churned: boolean;
+  event_time: number;
+  known_from: string;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: number;
+  by: string;
+  action: string;
+  subject: string;
+  detail: Record<string, string>;
+}
+
+export interface ModelPlace {
+  version: string;
+  since: number;
+  by: string;
+  rows: number | null;
+  auc: { value: number; low: number; high: number } | null;
+  features: string[];
+}
+
+export interface ShadowComparison {
+  customers: number;
+  needed: number;
+  ready: boolean;
+  agreement: number | null;
+  mean_shift: number | null;
+  mean_distance: number | null;
+  outcomes: number;
+  champion_log_loss: number | null;
+  challenger_log_loss: number | null;
+  champion_brier: number | null;
+  challenger_brier: number | null;
+  words: Words;
+}
+
+export interface Models {
+  champion: ModelPlace;
+  shadow: ModelPlace | null;
+  comparison: ShadowComparison | null;
+  previous: ModelPlace[];
+}
+
+export type DriftVerdict = 'too_few' | 'stable' | 'changed' | 'drifted';
+
+export interface LearningReport {
+  model_version: string;
+  outcomes: number;
+  lead_days: number;
+  calibration: { verdict: DriftVerdict; outcomes: number; expected: number; observed: number; difference: Interval | null; words: Words };
+  compared: number;
+  inputs: { feature: string; stability_index: number; p_value: number; verdict: DriftVerdict; words: Words }[];
+  trial: { compares: Words; acted: number; held_out: number; effect: Interval | null; verdict: EffectReport['verdict']; words: Words }[];
+  retraining: { proposed: boolean; reasons: Words[] };
 }
 
 export type AlertState = 'open' | 'acknowledged' | 'snoozed' | 'resolved';
@@ -227,6 +293,7 @@ export interface CustomerDetail {
   events: ShopEvent[];
   assignment: (Assignment & { manager_name?: string | null }) | null;
   alerts: Alert[];
+  outcome?: KnownOutcome | null;
   smallest_change: SmallestChange | null;
 }
 
@@ -358,6 +425,7 @@ export interface Anomaly {
   id: string;
   rule: string;
   reason: Words;
+  reason_fr?: string;
   field?: string;
   origin: Origin;
   key?: string;

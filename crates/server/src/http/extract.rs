@@ -11,6 +11,8 @@ use crate::problem::Problem;
 
 /// Bytes of a body at most.
 pub(crate) const BODY_LIMIT: usize = 1 << 20;
+/// Bytes of a request with a model file at most.
+pub(crate) const MODEL_LIMIT: usize = 64 << 20;
 /// Items of a list at most.
 pub(crate) const MOST_ITEMS: u64 = 500;
 
@@ -28,7 +30,9 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
             {
                 Err(Problem::new(
                     StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the body is larger than {BODY_LIMIT} bytes"),
+                    format!(
+                        "the body is larger than this path takes ({BODY_LIMIT} bytes, a model file {MODEL_LIMIT})"
+                    ),
                     "send less, or publish large records to the log directly",
                 ))
             }

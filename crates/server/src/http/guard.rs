@@ -29,7 +29,7 @@ pub(crate) async fn guard(State(context): State<Arc<Context>>, request: Request,
         .map_or_else(|| String::from("screens"), |path| path.as_str().to_owned());
     let settings = &context.app.settings;
     let limit = match route.as_str() {
-        "/api/v1/recount" => LONG,
+        "/api/v1/recount" | "/api/v1/features/replay" | "/api/v1/features/verify" => LONG,
         // It has its own limit, and an answer of its own when that is over.
         "/api/v1/form" => settings.form_timeout + settings.request_timeout,
         _ => settings.request_timeout,

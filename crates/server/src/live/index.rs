@@ -13,6 +13,7 @@ struct Brief {
     name: Pii<String>,
     value: f64,
     probability: f64,
+    left: bool,
     /// Whether `probability` has been told to the clients (or was there before this start).
     told: bool,
 }
@@ -27,6 +28,7 @@ pub(crate) struct Index {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Risk {
     pub customers: u64,
+    pub left: u64,
     pub at_risk: u64,
     pub value_at_risk: f64,
     pub mean_probability: Option<f64>,
@@ -38,14 +40,17 @@ const BINS: usize = 20;
 impl Index {
     /// A record of `customers`. `new`: written after this start.
     pub(crate) fn customer(&mut self, view: CustomerView, value: f64, new: bool) {
+        let left = view.left();
         let name = view.customer.names;
         let score = view.score;
         let brief = self.customers.entry(score.customer_id.0).or_insert_with(|| Brief {
             name: name.clone(),
             value,
             probability: score.probability,
+            left,
             told: !new,
         });
+        brief.left = left;
         brief.name = name;
         brief.value = value;
         if !new {
@@ -66,16 +71,25 @@ impl Index {
         }
     }
 
+    /// The customer's name.
+    pub(crate) fn name(&self, customer: &str) -> Option<String> {
+        self.customers.get(customer).map(|brief| brief.name.reveal().clone())
+    }
+
     /// A customer has been erased.
     pub(crate) fn forget(&mut self, customer: &str) {
         self.customers.remove(customer);
     }
 
-    /// Figures over all, with this threshold.
+    /// Figures over all who have not left, with this threshold.
     pub(crate) fn risk(&self, threshold: f64) -> Risk {
         let mut risk = Risk { histogram: vec![0; BINS], ..Risk::default() };
         let mut sum = 0.0;
         for brief in self.customers.values() {
+            if brief.left {
+                risk.left += 1;
+                continue;
+            }
             risk.customers += 1;
             sum += brief.probability;
             if brief.probability >= threshold {

@@ -98,6 +98,11 @@ impl Live {
         lock(&self.shared.index).risk(threshold)
     }
 
+    /// A customer's name, where the id is one.
+    pub(crate) fn name(&self, customer: &str) -> Option<String> {
+        lock(&self.shared.index).name(customer)
+    }
+
     /// Quantiles of event to score, over the last minute.
     pub(crate) fn latency(&self, now: i64) -> Option<(f64, f64, u64)> {
         lock(&self.shared.latency).quantiles(now)

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vigie_domain::{Alert, Assignment, Outcome, PageCount, Score, SessionPattern, ShopEvent, Verdict};
+use vigie_domain::{Alert, Assignment, Outcome, PageCount, Score, SessionPattern, Verdict};
 
-use crate::views::AnomalyDoc;
+use crate::views::{AnomalyDoc, EventDoc, Named};
 
 /// Keys of a message, for the filter of the stream.
 pub(crate) const KEYS: [&str; 11] = [
@@ -45,12 +45,12 @@ struct LiveScore {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     scores: Vec<LiveScore>,
-    shop: Vec<ShopEvent>,
+    shop: Vec<Named<EventDoc>>,
     shop_total: Option<u64>,
     pages: BTreeMap<(i64, String), PageCount>,
-    alerts: Vec<Alert>,
+    alerts: Vec<Named<Alert>>,
     anomalies: Vec<serde_json::Value>,
-    patterns: Vec<SessionPattern>,
+    patterns: Vec<Named<SessionPattern>>,
     users: u64,
     assignments: Vec<Assignment>,
     outcomes: Vec<Outcome>,
@@ -96,7 +96,7 @@ impl Pending {
         add(&mut self.scores, live, MOST);
     }
 
-    pub(crate) fn shop(&mut self, event: ShopEvent) {
+    pub(crate) fn shop(&mut self, event: Named<EventDoc>) {
         add(&mut self.shop, event, MOST_SHOP);
     }
 
@@ -111,19 +111,19 @@ impl Pending {
         self.pages.insert((count.window_start, count.page.clone()), count);
     }
 
-    pub(crate) fn alert(&mut self, alert: Alert) {
+    pub(crate) fn alert(&mut self, alert: Named<Alert>) {
         add(&mut self.alerts, alert, MOST);
     }
 
     pub(crate) fn anomaly(&mut self, doc: &AnomalyDoc) {
         let anomaly = &doc.anomaly;
         let brief = serde_json::json!({
-            "id": anomaly.id, "rule": anomaly.rule, "reason": anomaly.reason, "origin": anomaly.origin,
+            "id": anomaly.id, "rule": anomaly.rule, "reason": anomaly.reason, "reason_fr": anomaly.reason_fr, "origin": anomaly.origin,
         });
         add(&mut self.anomalies, brief, MOST);
     }
 
-    pub(crate) fn pattern(&mut self, pattern: SessionPattern) {
+    pub(crate) fn pattern(&mut self, pattern: Named<SessionPattern>) {
         add(&mut self.patterns, pattern, MOST);
     }
 

@@ -13,7 +13,7 @@ use vigie_log::{Offset, Reader, RecordRef, TopicPartition};
 
 use super::pending::Pending;
 use super::{LiveParts, Shared, lock};
-use crate::views::AnomalyStatus;
+use crate::views::{AnomalyStatus, EventDoc, Named};
 
 const FOLLOWED: [&str; 11] = [
     topics::CUSTOMERS,
@@ -241,7 +241,19 @@ impl Tail<'_> {
                 }
             }
             // What breaks its contract is not JSON of this shape and comes as an anomaly.
-            topics::EVENEMENTS => json(value).map(|event| pending.shop(event)).unwrap_or_default(),
+            topics::EVENEMENTS => {
+                if let Some(event) = json::<vigie_domain::ShopEvent>(value) {
+                    let name = lock(&self.shared.index).name(&event.user_id);
+                    let event_time =
+                        vigie_domain::parse_iso8601(&event.timestamp).unwrap_or(record.timestamp);
+                    let origin = vigie_domain::Origin {
+                        topic: from.topic.to_string(),
+                        partition: from.partition,
+                        offset: record.offset,
+                    };
+                    pending.shop(Named { item: EventDoc { event, origin, event_time }, name });
+                }
+            }
             topics::EVENEMENTS_STATS => {
                 if record.key == Some(b"total")
                     && let Some(stat) = json::<EventStat>(value)
@@ -250,7 +262,12 @@ impl Tail<'_> {
                 }
             }
             topics::R4 => page_count(record).map(|count| pending.page(count)).unwrap_or_default(),
-            topics::ALERTS => json(value).map(|alert| pending.alert(alert)).unwrap_or_default(),
+            topics::ALERTS => {
+                if let Some(alert) = json::<vigie_domain::Alert>(value) {
+                    let name = lock(&self.shared.index).name(&alert.subject);
+                    pending.alert(Named { item: alert, name });
+                }
+            }
             topics::ANOMALIES => {
                 if let Some(doc) = json::<crate::views::AnomalyDoc>(value)
                     && doc.status == AnomalyStatus::Open
@@ -258,7 +275,12 @@ impl Tail<'_> {
                     pending.anomaly(&doc);
                 }
             }
-            topics::SESSION_PATTERNS => json(value).map(|found| pending.pattern(found)).unwrap_or_default(),
+            topics::SESSION_PATTERNS => {
+                if let Some(found) = json::<vigie_domain::SessionPattern>(value) {
+                    let name = lock(&self.shared.index).name(&found.user_id);
+                    pending.pattern(Named { item: found, name });
+                }
+            }
             topics::USERS => pending.user(),
             topics::ASSIGNMENTS => json(value).map(|new| pending.assignment(new)).unwrap_or_default(),
             topics::OUTCOMES => json(value).map(|known| pending.outcome(known)).unwrap_or_default(),

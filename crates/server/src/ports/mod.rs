@@ -4,6 +4,7 @@
 //! on threads that may wait) and none panics: what cannot be answered is a [`PortError`].
 
 mod engine;
+mod learning;
 mod model;
 mod planner;
 mod sources;
@@ -12,6 +13,10 @@ mod views;
 
 pub use engine::{
     Engine, EngineStats, Graph, Restore, SinkStatus, SubTopology, TaskStatus, TopologyNode, TopologyView,
+};
+pub use learning::{
+    CalibrationDrift, DeclaredFeature, DriftVerdict, FeatureList, InputDrift, Learning, LearningReport,
+    ModelPlace, Models, ReplayAsk, ReplayTable, Retraining, ShadowComparison, TrialArm, Verified,
 };
 pub use model::{
     CalibrationBin, CardColumn, Estimate, ModelCard, ModelHandle, ModelMetrics, SmallestChange, WhatIf,

@@ -13,10 +13,14 @@ pub trait Planner: Send + Sync {
     fn of(&self, customer: &str) -> Option<Assignment>;
     /// The managers.
     fn managers(&self) -> Vec<Manager>;
+    /// Adds a manager, or changes the one with this id.
+    fn put_manager(&self, manager: Manager, by: &str) -> Answer<Manager>;
+    /// Removes a manager.
+    fn remove_manager(&self, id: &str, by: &str) -> Answer<Manager>;
     /// How the last proposal compares with simpler orders.
     fn comparison(&self) -> Option<Comparison>;
     /// Computes proposals anew; how many changed.
-    fn propose(&self) -> Answer<usize>;
+    fn propose(&self, by: &str) -> Answer<usize>;
     /// A person says yes.
     fn approve(&self, customer: &str, by: &str) -> Answer<Assignment>;
     /// A person takes it back.

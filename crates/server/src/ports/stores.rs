@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use vigie_log::Clock;
-use vigie_stores::{Cell, Documents, Op, Query, StoreError, Tables, read_buckets_backwards};
+use vigie_stores::{Cell, Documents, Op, Query, Store, StoreError, Tables, read_buckets_backwards};
 
 use super::{Answer, Condition, Find, Found, PortError, StoreInfo, Test, Views};
 use crate::views;
@@ -22,12 +22,18 @@ pub struct StoreViews {
     documents: Arc<dyn Documents>,
     tables: Arc<dyn Tables>,
     clock: Arc<dyn Clock>,
+    sized: Option<Arc<dyn Store>>,
 }
 
 impl StoreViews {
     /// Reads from these stores; the clock says which hour is the newest.
     pub fn new(documents: Arc<dyn Documents>, tables: Arc<dyn Tables>, clock: Arc<dyn Clock>) -> Self {
-        Self { documents, tables, clock }
+        Self { documents, tables, clock, sized: None }
+    }
+
+    /// Also tells how large this store is as a whole.
+    pub fn sized(self, store: Arc<dyn Store>) -> Self {
+        Self { sized: Some(store), ..self }
     }
 
     fn is_table(&self, set: &str) -> Answer<bool> {
@@ -153,6 +159,12 @@ impl Views for StoreViews {
             let entries = self.tables.count_rows(&table.name).ok();
             StoreInfo { name: table.name, kind: String::from("table"), entries, bytes: None }
         });
-        collections.chain(tables).collect()
+        let whole = self.sized.iter().map(|store| StoreInfo {
+            name: store.address(),
+            kind: String::from("file"),
+            entries: None,
+            bytes: store.size_bytes(),
+        });
+        whole.chain(collections).chain(tables).collect()
     }
 }

@@ -15,7 +15,7 @@ use crate::app::{Context, blocking};
 use crate::http::extract::{Body, Query, limit};
 use crate::ports::{Find, Test};
 use crate::problem::Problem;
-use crate::views::{self, field};
+use crate::views::{self, Named, field};
 
 /// Changes that the stores may not show yet are remembered, the newest so many.
 const REMEMBERED: usize = 1024;
@@ -34,11 +34,11 @@ pub(crate) struct AlertsQuery {
 }
 
 /// Alerts, newest first.
-#[utoipa::path(get, path = "/api/v1/alerts", params(AlertsQuery), responses((status = 200, body = List<Alert>)))]
+#[utoipa::path(get, path = "/api/v1/alerts", params(AlertsQuery), responses((status = 200, body = List<Named<Alert>>)))]
 pub(crate) async fn list(
     State(context): State<Arc<Context>>,
     Query(query): Query<AlertsQuery>,
-) -> Result<Json<List<Alert>>, Problem> {
+) -> Result<Json<List<Named<Alert>>>, Problem> {
     blocking(&context, move |context| {
         let find = Find::all(views::ALERTS).newest(field::UPDATED_AT);
         let find = find.page(query.offset.unwrap_or(0), limit(query.limit));
@@ -52,7 +52,8 @@ pub(crate) async fn list(
                 ));
             }
         };
-        super::find(&*context.app.views, &find).map(Json)
+        let found: List<Alert> = super::find(&*context.app.views, &find)?;
+        Ok(Json(found.map(|alert| Named { name: context.live.name(&alert.subject), item: alert })))
     })
     .await
 }

@@ -45,9 +45,25 @@ pub(crate) async fn list(
                 find = find.that(name, Test::Is(json!(value)));
             }
         }
-        super::find(&*context.app.views, &find).map(Json)
+        let found: List<AnomalyDoc> = super::find(&*context.app.views, &find)?;
+        Ok(Json(found.map(|doc| masked(context, doc))))
     })
     .await
+}
+
+/// Without what is personal: the raw record is shown as the message browser shows it.
+fn masked(context: &Context, mut doc: AnomalyDoc) -> AnomalyDoc {
+    let anomaly = &mut doc.anomaly;
+    let masked = if anomaly.raw_encoding == "utf-8" {
+        super::messages::masked_text(context, &anomaly.origin.topic, &anomaly.raw)
+    } else {
+        super::messages::MASKED.to_owned()
+    };
+    if masked != anomaly.raw {
+        anomaly.raw = masked;
+        String::from("utf-8").clone_into(&mut anomaly.raw_encoding);
+    }
+    doc
 }
 
 /// Anomalies of one rule on one topic.
@@ -102,7 +118,7 @@ pub(crate) async fn one(
     State(context): State<Arc<Context>>,
     Path(id): Path<String>,
 ) -> Result<Json<AnomalyDoc>, Problem> {
-    blocking(&context, move |context| get(context, &id).map(Json)).await
+    blocking(&context, move |context| Ok(Json(masked(context, get(context, &id)?)))).await
 }
 
 /// Puts an anomaly aside: a new record on `anomalies` with its status.
@@ -118,7 +134,7 @@ pub(crate) async fn discard(
         let now = context.app.clock.now();
         let message = Message::new(topics::ANOMALIES, record).with_key(id).at(now);
         context.app.publisher.publish_wait(message)?;
-        Ok(Json(doc))
+        Ok(Json(masked(context, doc)))
     })
     .await
 }

@@ -7,7 +7,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use vigie_domain::{Alert, Assignment, AssignmentState, Customer, Manager, Origin, Score, Verdict};
+use vigie_domain::{
+    Alert, Assignment, AssignmentState, Customer, KnownOutcome, Manager, Origin, Score, Verdict,
+};
 
 use super::List;
 use crate::app::{Context, blocking};
@@ -26,8 +28,10 @@ pub(crate) struct ListQuery {
     sort: Option<String>,
     /// `desc` (default) or `asc`.
     order: Option<String>,
-    /// `all` (default), `high` (at or above the threshold) or `low`.
+    /// `all` (default), `high` (at or above the threshold) or `low`; the latter two only of those who have not left.
     risk: Option<String>,
+    /// `here` (default), `left` or `all`.
+    status: Option<String>,
     /// Items to leave out.
     offset: Option<u64>,
     /// Items at most.
@@ -51,6 +55,7 @@ pub(crate) struct CustomerRow {
     scored_at: i64,
     event_time: i64,
     assignment: Option<AssignmentState>,
+    outcome: Option<KnownOutcome>,
 }
 
 fn choice<'a>(name: &str, given: Option<&'a str>, choices: &[&'a str]) -> Result<&'a str, Problem> {
@@ -79,6 +84,7 @@ pub(crate) async fn list(
     .to_owned();
     let descending = choice("order", query.order.as_deref(), &["desc", "asc"])? == "desc";
     let risk = choice("risk", query.risk.as_deref(), &["all", "high", "low"])?.to_owned();
+    let status = choice("status", query.status.as_deref(), &["here", "left", "all"])?.to_owned();
     blocking(&context, move |context| {
         let app = &context.app;
         let mut find = Find::all(views::CUSTOMERS).page(query.offset.unwrap_or(0), limit(query.limit));
@@ -86,6 +92,11 @@ pub(crate) async fn list(
         match risk.as_str() {
             "high" => find = find.that(field::PROBABILITY, Test::AtLeast(app.model.threshold())),
             "low" => find = find.that(field::PROBABILITY, Test::Below(app.model.threshold())),
+            _ => {}
+        }
+        match (status.as_str(), risk.as_str()) {
+            ("left", _) => find = find.that(field::LEFT, Test::Is(json!(true))),
+            ("here", _) | (_, "high" | "low") => find = find.that(field::LEFT, Test::IsNot(json!(true))),
             _ => {}
         }
         if let Some(text) = query.search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
@@ -108,6 +119,7 @@ pub(crate) async fn list(
             top_reason_en: doc.top_reason_en,
             scored_at: doc.score.scored_at,
             event_time: doc.event_time,
+            outcome: doc.outcome,
         };
         Ok(Json(List { total: found.total, items: found.items.into_iter().map(row).collect() }))
     })
@@ -168,6 +180,7 @@ pub(crate) struct CustomerDetail {
     events: Vec<EventDoc>,
     assignment: Option<Assigned>,
     alerts: Vec<Alert>,
+    outcome: Option<KnownOutcome>,
     smallest_change: Option<SmallestChange>,
 }
 
@@ -254,12 +267,15 @@ pub(crate) async fn one(
                 [from, to] if from.features_hash != to.features_hash => Some(change(from, to)),
                 _ => None,
             })
+            // What the model does not read may have changed too.
+            .filter(|change: &Change| !change.reasons.is_empty())
             .collect();
         changes.reverse();
         Ok(Json(CustomerDetail {
             events: super::find(&*app.views, &events)?.items,
             alerts: super::find(&*app.views, &alerts)?.items,
             assignment: app.planner.of(&id).map(|found| Assigned::new(found, &app.planner.managers())),
+            outcome: doc.outcome,
             smallest_change: app.model.smallest_change(&doc.score.features),
             history: scores
                 .into_iter()

@@ -13,6 +13,9 @@ use crate::app::{Context, blocking};
 use crate::http::extract::Raw;
 use crate::problem::{FieldProblem, Problem};
 
+/// States in which no record is processed any more.
+const STOPPED: [&str; 4] = ["error", "pendingerror", "notrunning", "pendingshutdown"];
+
 /// The score of a request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct FormAnswer {
@@ -49,6 +52,13 @@ pub(crate) async fn form(
                 "correct the fields named in `errors` and send the form again",
             )
         })?;
+    let engine = blocking(&context, |context| Ok(context.app.engine.stats())).await?;
+    if STOPPED.iter().any(|state| engine.state.eq_ignore_ascii_case(state)) {
+        return Err(Problem::unavailable(
+            format!("the engine has stopped ({}): nobody would score this customer", engine.state),
+            "the page of operations and the program's own output say why; mend that (free space?) and start the program again",
+        ));
+    }
     let correlation_id = format!("{:016x}{:016x}", context.random(), context.random());
     let record = serde_json::to_vec(&customer).map_err(|error| Problem::internal(error.to_string()))?;
     // IMPORTANT: registered before it is published, so that no answer can come too early.

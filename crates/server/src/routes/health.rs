@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 
 use crate::app::{Context, blocking};
+use crate::ports::Words;
 use crate::problem::Problem;
 
 /// Whether the process lives.
@@ -22,7 +23,7 @@ pub(crate) async fn livez() -> &'static str {
 pub(crate) struct Part {
     pub name: String,
     pub ready: bool,
-    pub detail: String,
+    pub detail: Words,
 }
 
 /// All parts.
@@ -34,25 +35,44 @@ pub(crate) struct Ready {
 
 pub(crate) fn parts(app: &crate::app::App, trouble: Option<String>) -> Vec<Part> {
     let mut parts = Vec::new();
-    let mut part = |name: &str, ready: bool, detail: String| {
-        parts.push(Part { name: name.to_owned(), ready, detail });
+    let mut part = |name: &str, ready: bool, (en, fr): (String, String)| {
+        parts.push(Part { name: name.to_owned(), ready, detail: Words { fr, en } });
     };
+    // What an error says is said in its own words.
+    let both = |text: String| (text.clone(), text);
     let log = app.log.admin().list_topics(false);
     match (log, trouble) {
-        (Ok(topics), None) => part("log", true, format!("{}, {} topics", app.settings.log, topics.len())),
-        (Err(error), _) => part("log", false, error.to_string()),
-        (_, Some(trouble)) => part("log", false, trouble),
+        (Ok(topics), None) => {
+            let (log, n) = (&app.settings.log, topics.len());
+            let fr = log.replace("embedded: ", "embarqué : ");
+            part("log", true, (format!("{log}, {n} topics"), format!("{fr}, {n} topics")));
+        }
+        (Err(error), _) => part("log", false, both(error.to_string())),
+        (_, Some(trouble)) => part("log", false, both(trouble)),
     }
     let engine = app.engine.stats();
-    part("engine", engine.state.eq_ignore_ascii_case("running"), engine.state);
+    let state = match engine.state.to_lowercase().as_str() {
+        "running" => "en marche",
+        "rebalancing" => "partage des partitions en cours",
+        "created" => "démarrage",
+        "pending_shutdown" | "pendingshutdown" => "arrêt en cours",
+        "not_running" | "notrunning" => "arrêté",
+        "error" | "pending_error" | "pendingerror" => "arrêté par une erreur",
+        other => other,
+    }
+    .to_owned();
+    part("engine", engine.state.eq_ignore_ascii_case("running"), (engine.state, state));
     match app.views.count(crate::views::CUSTOMERS, &[]) {
-        Ok(count) => part("stores", true, format!("{count} customers")),
-        Err(error) => part("stores", false, error.to_string()),
+        Ok(count) => part("stores", true, (format!("{count} customers"), format!("{count} clients"))),
+        Err(error) => part("stores", false, both(error.to_string())),
     }
     for sink in app.engine.sinks() {
         let detail = match (&sink.last_error, sink.circuit.as_str()) {
-            (Some(error), "open" | "half_open") => error.clone(),
-            _ => format!("{} written, {} waiting", sink.written, sink.lag),
+            (Some(error), "open" | "half_open") => both(error.clone()),
+            _ => (
+                format!("{} written, {} waiting", sink.written, sink.lag),
+                format!("{} écrits, {} en attente", sink.written, sink.lag),
+            ),
         };
         part(&format!("sink {}", sink.name), sink.circuit == "closed", detail);
     }

@@ -16,11 +16,17 @@ use crate::http::extract::{Query, limit};
 use crate::live::NOTHING_NEW;
 use crate::problem::Problem;
 
-const MASKED: &str = "[personal]";
+pub(crate) const MASKED: &str = "[personal]";
 /// A value is shown up to this size.
 const SHOWN_BYTES: usize = 64 << 10;
 /// Topics that the program writes itself: their fields are those of the contracts they are made from, under the same names.
-const DERIVED: [&str; 13] = [
+const DERIVED: [&str; 19] = [
+    topics::CUSTOMER_HISTORY,
+    topics::CUSTOMER_FEATURES,
+    topics::SHADOW_SCORES,
+    topics::SCORED_OUTCOMES,
+    topics::MANAGERS,
+    topics::AUDIT,
     topics::CUSTOMERS,
     topics::CHURN_SCORES,
     topics::R3,
@@ -203,6 +209,27 @@ enum Mask {
     Names(Vec<String>),
     /// Nothing is known about it: nothing is shown but that it is there.
     All,
+}
+
+/// A raw record of a topic as it may be shown: personal fields masked; a text whose parts cannot be told apart is masked as a whole,
+/// unless nothing on that topic is personal.
+pub(crate) fn masked_text(context: &Context, topic: &str, raw: &str) -> String {
+    let mask = Mask::of(&context.app.contracts, topic);
+    match serde_json::from_str::<Value>(raw) {
+        Ok(value) => {
+            let mut shown = value.clone();
+            mask.mask(&mut shown, "");
+            if shown == value { raw.to_owned() } else { shown.to_string() }
+        }
+        Err(_) => match &mask {
+            Mask::Contract(contract)
+                if !contract.fields().iter().any(|field| field.classification.is_personal()) =>
+            {
+                raw.to_owned()
+            }
+            _ => MASKED.to_owned(),
+        },
+    }
 }
 
 impl Mask {

@@ -5,6 +5,7 @@ mod anomalies;
 mod customers;
 mod form;
 mod health;
+mod learning;
 mod messages;
 mod operations;
 pub(crate) mod overview;
@@ -57,6 +58,19 @@ use crate::problem::Problem;
         queue::undo,
         queue::effect,
         queue::model,
+        queue::managers,
+        queue::put_manager,
+        queue::remove_manager,
+        learning::features,
+        learning::replay,
+        learning::verify,
+        learning::models,
+        learning::shadow,
+        learning::end_shadow,
+        learning::promote,
+        learning::rollback,
+        learning::report,
+        learning::audit,
         shop::shop,
         shop::events,
         shop::patterns,
@@ -110,6 +124,21 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
         .route("/api/v1/assignments/{customer_id}/undo", post(queue::undo))
         .route("/api/v1/effect", get(queue::effect))
         .route("/api/v1/model", get(queue::model))
+        .route("/api/v1/managers", get(queue::managers).post(queue::put_manager))
+        .route("/api/v1/managers/{id}/remove", post(queue::remove_manager))
+        .route("/api/v1/features", get(learning::features))
+        .route("/api/v1/features/replay", get(learning::replay))
+        .route("/api/v1/features/verify", get(learning::verify))
+        .route("/api/v1/models", get(learning::models))
+        .route(
+            "/api/v1/models/shadow",
+            post(learning::shadow).layer(DefaultBodyLimit::max(extract::MODEL_LIMIT)),
+        )
+        .route("/api/v1/models/shadow/end", post(learning::end_shadow))
+        .route("/api/v1/models/promote", post(learning::promote))
+        .route("/api/v1/models/rollback", post(learning::rollback))
+        .route("/api/v1/learning", get(learning::report))
+        .route("/api/v1/audit", get(learning::audit))
         .route("/api/v1/pages/series", get(pages::series))
         .route("/api/v1/pages/mapped", get(pages::mapped))
         .route("/api/v1/shop", get(shop::shop))
@@ -153,6 +182,13 @@ pub(crate) struct List<T> {
     total: u64,
     /// The page asked for.
     items: Vec<T>,
+}
+
+impl<T> List<T> {
+    /// The same page of something made of the items.
+    pub(crate) fn map<U>(self, make: impl FnMut(T) -> U) -> List<U> {
+        List { total: self.total, items: self.items.into_iter().map(make).collect() }
+    }
 }
 
 /// Which page of a list.

@@ -10,7 +10,7 @@ use vigie_domain::AssignmentState;
 
 use crate::app::{App, Context, blocking};
 use crate::live::Risk;
-use crate::ports::{Condition, Saved, SourceStatus, Test};
+use crate::ports::{Condition, Saved, SourceStatus, Test, Words};
 use crate::problem::Problem;
 use crate::views::{self, field};
 
@@ -69,13 +69,15 @@ pub(crate) struct Quantiles {
 pub(crate) struct Health {
     name: String,
     ok: bool,
-    detail: String,
+    detail: Words,
 }
 
 /// The figures of the first page.
 #[derive(Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Overview {
+    /// Who are here; who left is counted in `left` and nowhere else.
     customers: u64,
+    left: u64,
     at_risk: u64,
     risk_threshold: f64,
     value_at_risk: f64,
@@ -112,6 +114,7 @@ pub(crate) fn gather(
         .collect();
     Ok(Overview {
         customers: risk.customers,
+        left: risk.left,
         at_risk: risk.at_risk,
         risk_threshold: app.model.threshold(),
         value_at_risk: risk.value_at_risk,

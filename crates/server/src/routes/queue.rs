@@ -139,10 +139,14 @@ pub(crate) async fn queue(
 }
 
 /// Computes proposals anew.
-#[utoipa::path(post, path = "/api/v1/queue/propose", responses((status = 200, body = Queue)))]
-pub(crate) async fn propose(State(context): State<Arc<Context>>) -> Result<Json<Queue>, Problem> {
-    blocking(&context, |context| {
-        context.app.planner.propose()?;
+#[utoipa::path(post, path = "/api/v1/queue/propose", request_body = By, responses((status = 200, body = Queue)))]
+pub(crate) async fn propose(
+    State(context): State<Arc<Context>>,
+    Body(by): Body<By>,
+) -> Result<Json<Queue>, Problem> {
+    let by = by.name()?;
+    blocking(&context, move |context| {
+        context.app.planner.propose(&by)?;
         gather(context, 0, limit(None)).map(Json)
     })
     .await
@@ -172,6 +176,65 @@ pub(crate) async fn undo(
 ) -> Result<Json<Assignment>, Problem> {
     let by = by.name()?;
     blocking(&context, move |context| Ok(Json(context.app.planner.undo(&customer, &by)?))).await
+}
+
+fn loads(context: &Context) -> Vec<ManagerLoad> {
+    let standing = context.app.planner.standing();
+    let approved = |id: &str| {
+        let of =
+            |a: &&Assignment| a.state == AssignmentState::Approved && a.manager_id.as_deref() == Some(id);
+        standing.iter().filter(of).count() as u64
+    };
+    let managers = context.app.planner.managers().into_iter();
+    managers.map(|manager| ManagerLoad { assigned: approved(&manager.id), manager }).collect()
+}
+
+/// The managers and how many customers are approved for each.
+#[utoipa::path(get, path = "/api/v1/managers", responses((status = 200, body = Vec<ManagerLoad>)))]
+pub(crate) async fn managers(State(context): State<Arc<Context>>) -> Result<Json<Vec<ManagerLoad>>, Problem> {
+    blocking(&context, |context| Ok(Json(loads(context)))).await
+}
+
+/// A manager and who enters it.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub(crate) struct ManagerEntry {
+    #[serde(flatten)]
+    manager: Manager,
+    /// A user's name; `screen` unless said.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+/// Adds a manager, or changes the one with this id.
+#[utoipa::path(post, path = "/api/v1/managers", request_body = ManagerEntry,
+    responses((status = 200, body = Vec<ManagerLoad>), (status = 422, body = Problem)))]
+pub(crate) async fn put_manager(
+    State(context): State<Arc<Context>>,
+    Body(entry): Body<ManagerEntry>,
+) -> Result<Json<Vec<ManagerLoad>>, Problem> {
+    let by = By { by: entry.by }.name()?;
+    blocking(&context, move |context| {
+        context.app.planner.put_manager(entry.manager, &by)?;
+        Ok(Json(loads(context)))
+    })
+    .await
+}
+
+/// Removes a manager who has no approved customers.
+#[utoipa::path(post, path = "/api/v1/managers/{id}/remove", request_body = By,
+    params(("id" = String, Path, description = "Manager id")),
+    responses((status = 200, body = Vec<ManagerLoad>), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn remove_manager(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+    Body(by): Body<By>,
+) -> Result<Json<Vec<ManagerLoad>>, Problem> {
+    let by = by.name()?;
+    blocking(&context, move |context| {
+        context.app.planner.remove_manager(&id, &by)?;
+        Ok(Json(loads(context)))
+    })
+    .await
 }
 
 /// Whether managers help.

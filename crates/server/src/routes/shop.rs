@@ -14,7 +14,7 @@ use crate::app::{Context, blocking};
 use crate::http::extract::{Query, limit};
 use crate::ports::{Condition, Find, Test};
 use crate::problem::Problem;
-use crate::views::{self, EventDoc, EventStatRow, field};
+use crate::views::{self, EventDoc, EventStatRow, Named, field};
 
 /// Events of one type.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -26,6 +26,8 @@ pub(crate) struct TypeCount {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct UserCount {
     user: String,
+    /// The customer's name, where the user is one.
+    name: Option<String>,
     count: u64,
     sales: f64,
 }
@@ -66,7 +68,12 @@ pub(crate) async fn shop(State(context): State<Arc<Context>>) -> Result<Json<Sho
                     shop.by_type.insert(name.to_owned(), TypeCount { count: row.count });
                 }
                 Some(("user", user)) => {
-                    shop.by_user.push(UserCount { user: user.to_owned(), count: row.count, sales });
+                    shop.by_user.push(UserCount {
+                        user: user.to_owned(),
+                        name: None,
+                        count: row.count,
+                        sales,
+                    });
                 }
                 _ if row.key == "total" => {
                     (shop.total, shop.purchases, shop.sales) = (row.count, row.purchases, sales);
@@ -78,6 +85,7 @@ pub(crate) async fn shop(State(context): State<Arc<Context>>) -> Result<Json<Sho
         shop.users = shop.by_user.len() as u64;
         shop.by_user.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.user.cmp(&b.user)));
         shop.by_user.truncate(20);
+        shop.by_user.iter_mut().for_each(|row| row.name = context.live.name(&row.user));
         for pattern in [Pattern::ParcoursComplet, Pattern::PanierAbandonne, Pattern::ChercheurIntensif] {
             let is = Condition { field: field::PATTERN.to_owned(), test: Test::Is(json!(pattern)) };
             shop.patterns.insert(pattern.as_str().to_owned(), app.views.count(views::PATTERNS, &[is])?);
@@ -103,11 +111,11 @@ pub(crate) struct EventsQuery {
 }
 
 /// Events, newest first.
-#[utoipa::path(get, path = "/api/v1/shop/events", params(EventsQuery), responses((status = 200, body = List<EventDoc>)))]
+#[utoipa::path(get, path = "/api/v1/shop/events", params(EventsQuery), responses((status = 200, body = List<Named<EventDoc>>)))]
 pub(crate) async fn events(
     State(context): State<Arc<Context>>,
     Query(query): Query<EventsQuery>,
-) -> Result<Json<List<EventDoc>>, Problem> {
+) -> Result<Json<List<Named<EventDoc>>>, Problem> {
     blocking(&context, move |context| {
         let mut find = Find::all(views::EVENTS).newest(field::EVENT_TIME);
         find = find.page(query.offset.unwrap_or(0), limit(query.limit));
@@ -116,21 +124,23 @@ pub(crate) async fn events(
                 find = find.that(name, Test::Is(json!(value)));
             }
         }
-        super::find(&*context.app.views, &find).map(Json)
+        let found: List<EventDoc> = super::find(&*context.app.views, &find)?;
+        Ok(Json(found.map(|doc| Named { name: context.live.name(&doc.event.user_id), item: doc })))
     })
     .await
 }
 
 /// Patterns of sessions, newest first.
-#[utoipa::path(get, path = "/api/v1/shop/patterns", params(PageQuery), responses((status = 200, body = List<SessionPattern>)))]
+#[utoipa::path(get, path = "/api/v1/shop/patterns", params(PageQuery), responses((status = 200, body = List<Named<SessionPattern>>)))]
 pub(crate) async fn patterns(
     State(context): State<Arc<Context>>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<SessionPattern>>, Problem> {
+) -> Result<Json<List<Named<SessionPattern>>>, Problem> {
     blocking(&context, move |context| {
         let find = Find::all(views::PATTERNS).newest(field::AT);
         let find = find.page(page.offset.unwrap_or(0), limit(page.limit));
-        super::find(&*context.app.views, &find).map(Json)
+        let found: List<SessionPattern> = super::find(&*context.app.views, &find)?;
+        Ok(Json(found.map(|pattern| Named { name: context.live.name(&pattern.user_id), item: pattern })))
     })
     .await
 }

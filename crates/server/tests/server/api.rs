@@ -104,12 +104,12 @@ fn customers_are_listed_filtered_and_sorted() {
         .iter()
         .map(|(name, age)| {
             let customer: vigie_domain::Customer = serde_json::from_value(customer(name, *age)).unwrap();
-            let doc = vigie_server::views::CustomerDoc::new(
-                customer.clone(),
-                score(&customer, 0, 1, None),
-                10.0,
-                1,
-            );
+            let view = vigie_domain::CustomerView {
+                score: score(&customer, 0, 1, None),
+                customer: customer.clone(),
+                outcome: None,
+            };
+            let doc = vigie_server::views::CustomerDoc::new(view, 10.0);
             Document::new(doc.customer_id.clone(), serde_json::to_value(doc).unwrap())
         })
         .collect();

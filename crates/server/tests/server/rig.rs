@@ -70,7 +70,13 @@ impl Planner for Stand {
     fn comparison(&self) -> Option<Comparison> {
         None
     }
-    fn propose(&self) -> Answer<usize> {
+    fn put_manager(&self, manager: Manager, _by: &str) -> Answer<Manager> {
+        Ok(manager)
+    }
+    fn remove_manager(&self, id: &str, _by: &str) -> Answer<Manager> {
+        Err(PortError::NotFound(format!("there is no manager {id}")))
+    }
+    fn propose(&self, _by: &str) -> Answer<usize> {
         Ok(0)
     }
     fn approve(&self, customer: &str, _by: &str) -> Answer<Assignment> {
@@ -84,6 +90,44 @@ impl Planner for Stand {
     }
     fn saved(&self) -> Option<Saved> {
         None
+    }
+}
+
+impl Learning for Stand {
+    fn features(&self) -> FeatureList {
+        FeatureList::default()
+    }
+    fn replay(&self, _ask: &ReplayAsk) -> Answer<ReplayTable> {
+        Ok(ReplayTable { csv: String::from("customer_id,Churn\n"), cut: false })
+    }
+    fn verify(&self) -> Answer<Verified> {
+        Ok(Verified::default())
+    }
+    fn models(&self) -> Answer<Models> {
+        let champion = ModelPlace {
+            version: String::from("m1"),
+            since: 1,
+            by: String::from("vigie"),
+            rows: None,
+            auc: None,
+            features: Vec::new(),
+        };
+        Ok(Models { champion, shadow: None, comparison: None, previous: Vec::new() })
+    }
+    fn shadow(&self, file: &str, _by: &str) -> Answer<Models> {
+        Err(PortError::Invalid(format!("{} bytes are no model", file.len())))
+    }
+    fn end_shadow(&self, _by: &str) -> Answer<Models> {
+        Err(PortError::Conflict(String::from("no model is in shadow")))
+    }
+    fn promote(&self, _by: &str, _now: bool) -> Answer<Models> {
+        Err(PortError::Conflict(String::from("no model is in shadow")))
+    }
+    fn rollback(&self, _by: &str) -> Answer<Models> {
+        Err(PortError::Conflict(String::from("there is no earlier model")))
+    }
+    fn report(&self) -> Answer<LearningReport> {
+        Ok(LearningReport::default())
     }
 }
 
@@ -181,6 +225,7 @@ impl Rig {
             engine: Arc::new(Stand),
             planner: Arc::new(Stand),
             model: Arc::new(Stand),
+            learning: Arc::new(Stand),
             sources: Arc::new(Stand),
             contracts: Arc::new(Contracts::built_in().unwrap()),
             clock: Arc::clone(&clock),

@@ -140,8 +140,8 @@ fn plan(rng: &mut ChaCha8Rng) -> Vec<(EventType, i64)> {
             events.extend(std::iter::repeat_n(Recherche, searches));
             events.push(Navigation);
         }
-        // Three logins within a minute.
-        70..73 => events.extend([Connexion, Connexion, Navigation]),
+        // Three logins within a minute: rare, or nobody would look at the alerts.
+        70..71 => events.extend([Connexion, Connexion, Navigation]),
         _ => {
             events.extend(std::iter::repeat_n(Navigation, visits));
             if rng.random_bool(0.3) {
@@ -271,8 +271,8 @@ impl Person {
         });
         let Some((event_type, wait)) = session.plan.pop() else { return Act::Nothing };
         let price = (event_type == EventType::Achat).then(|| {
-            // Many small purchases, few large ones: about one in nine is above 500.
-            let skewed: f64 = rng.random_range(0.0_f64..=1.0).powi(6);
+            // Many small purchases, few large ones: about one in twenty is above 500.
+            let skewed: f64 = rng.random_range(0.0_f64..=1.0).powi(13);
             let cents = 1_000 + (skewed * 99_000.0).round() as i64;
             self.bought += cents;
             cents

@@ -188,6 +188,18 @@ impl Client {
         Err(FetchError::Circle { url: url.to_owned() })
     }
 
+    /// Posts JSON; gives the status, whatever it is, and the body.
+    pub fn post_json(&self, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), FetchError> {
+        let mut request = self.agent.post(url).content_type("application/json");
+        if is_loopback(url) {
+            request = request.config().proxy(None).build();
+        }
+        let mut response = request.send(body).map_err(|error| self.failed(url, error))?;
+        let status = response.status().as_u16();
+        let answer = response.body_mut().with_config().limit(self.options.max_bytes).read_to_vec();
+        Ok((status, answer.map_err(|error| self.failed(url, error))?))
+    }
+
     fn failed(&self, url: &str, error: ureq::Error) -> FetchError {
         let url = url.to_owned();
         match error {

@@ -11,6 +11,7 @@ mod exit;
 mod features;
 mod import;
 mod interrupt;
+mod model_admin;
 mod out;
 mod place;
 mod produce;
@@ -87,6 +88,8 @@ enum Command {
     Train(train::Train),
     /// Score the rows of a CSV file
     Score(score::Score),
+    /// The model in service and the one in shadow: list, shadow, promote, rollback
+    Model(model_admin::ModelAdmin),
     /// What scores are made of: list, replay for training, verify
     Features(features::Features),
     /// Work with the configuration
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Import(import) => import.run(&global),
         Command::Train(train) => train.run(&global),
         Command::Score(score) => score.run(&global),
+        Command::Model(admin) => admin.run(&global),
         Command::Features(features) => features.run(&global),
         Command::Config(command) => command.run(&global),
         Command::Doctor(doctor) => doctor.run(&global),

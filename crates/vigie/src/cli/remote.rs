@@ -23,7 +23,7 @@ impl Remote {
     pub(super) fn new(address: &str) -> Self {
         let address = address.trim_end_matches('/');
         let address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let options = ClientOptions { timeout: Duration::from_secs(5), max_bytes: 64 << 20 };
+        let options = ClientOptions { timeout: Duration::from_secs(60), max_bytes: 64 << 20 };
         Self { address, client: Client::new(options) }
     }
 
@@ -34,7 +34,8 @@ impl Remote {
 
     /// Whether it answers.
     pub(super) fn is_alive(&self) -> bool {
-        self.client.get(&format!("{}/livez", self.address), 0).is_ok()
+        let options = ClientOptions { timeout: Duration::from_secs(5), max_bytes: 1 << 10 };
+        Client::new(options).get(&format!("{}/livez", self.address), 0).is_ok()
     }
 
     /// The first page of the screens.
@@ -66,6 +67,35 @@ impl Remote {
             Err(FetchError::Status { status: 404, .. }) => Ok(None),
             Err(error) => Err(Failure::new(Exit::Unavailable, error.to_string())),
         }
+    }
+
+    /// Sends a change to `/api/v1/{path}`; what it refuses is said in its own words.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = format!("{}/api/v1/{path}", self.address);
+        let unreadable = |what: &str| {
+            Failure::new(Exit::Unavailable, format!("{url} answered with something that is not JSON: {what}"))
+        };
+        let (status, answer) = self
+            .client
+            .post_json(&url, body.to_string().as_bytes())
+            .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        let answer: Value =
+            serde_json::from_slice(&answer).map_err(|error| unreadable(&error.to_string()))?;
+        if status == 200 {
+            return Ok(answer);
+        }
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+        let exit = match status {
+            400 | 422 => Exit::BadInput,
+            404 => Exit::NothingFound,
+            503 | 504 => Exit::Unavailable,
+            _ => Exit::Failure,
+        };
+        let hint = match text("hint") {
+            "" => String::new(),
+            hint => format!(" ({hint})"),
+        };
+        Err(Failure::new(exit, format!("{}{hint}", text("detail"))))
     }
 
     /// All topics, as the API describes them.

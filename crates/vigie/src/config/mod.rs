@@ -226,11 +226,27 @@ impl Default for ChurnConfig {
     }
 }
 
+/// Which customers need which skill of a manager.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeedRule {
+    /// The skill.
+    pub skill: String,
+    /// The feature that decides; the model must read it.
+    pub feature: String,
+    /// Customers of at least this value need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+    /// Customers of at most this value need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<f64>,
+}
+
 /// Proposals of account managers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AssignmentConfig {
-    /// A JSON file with an array of managers (`id`, `name`, `capacity`, `locations`). Empty: five example managers.
+    /// A JSON file with an array of managers (`id`, `name`, `capacity`, `locations`, `skills`, `customers`). Empty: five example managers.
     pub managers: Option<PathBuf>,
     /// Share of eligible customers that is held out at random, 0 to 1.
     pub holdout_rate: f64,
@@ -242,6 +258,8 @@ pub struct AssignmentConfig {
     pub min_probability: f64,
     /// Proposals are computed anew at most every so many seconds.
     pub every_s: u64,
+    /// Which customers need which skill.
+    pub needs: Vec<NeedRule>,
 }
 
 impl Default for AssignmentConfig {
@@ -253,6 +271,12 @@ impl Default for AssignmentConfig {
             cost: 50.0,
             min_probability: 0.3,
             every_s: 5,
+            needs: vec![NeedRule {
+                skill: String::from("large accounts"),
+                feature: String::from("Num_Sites"),
+                at_least: Some(12.0),
+                at_most: None,
+            }],
         }
     }
 }

@@ -134,7 +134,7 @@ impl Serving {
             published_at: from.published_at,
             correlation_id: from.correlation_id.clone(),
         };
-        CustomerView { customer: customer.clone(), score }
+        CustomerView { customer: customer.clone(), score, outcome: None }
     }
 
     /// The challenger's score of the same features beside it.

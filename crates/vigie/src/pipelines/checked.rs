@@ -110,7 +110,12 @@ impl<T: DeserializeOwned> Check<T> {
                     vigie_domain::iso8601(event_time),
                     vigie_domain::iso8601(at)
                 ),
-            ));
+            )
+            .with_fr(format!(
+                "l’heure de l’événement {} a plus d’un jour d’avance sur celle de l’enregistrement {} ; vérifier l’horloge du producteur",
+                vigie_domain::iso8601(event_time),
+                vigie_domain::iso8601(at)
+            )));
         }
         Ok((value, event_time))
     }
@@ -168,9 +173,11 @@ pub fn anomaly(violation: Violation, about: About<'_>, now: i64) -> Anomaly {
             (base64::engine::general_purpose::STANDARD.encode(kept), "base64")
         }
     };
+    let reason_fr = violation.message_fr().to_owned();
     Anomaly {
         id: about.origin.id(),
         rule: violation.rule,
+        reason_fr,
         reason: violation.reason,
         field: violation.field,
         origin: about.origin,

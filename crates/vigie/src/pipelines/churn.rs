@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vigie_domain::{CustomerView, Outcome, Prediction, ScoredOutcome, ShadowScore, topics};
+use vigie_domain::{CustomerView, KnownOutcome, Outcome, Prediction, ScoredOutcome, ShadowScore, topics};
 use vigie_streams::serde::{Json, Utf8};
 use vigie_streams::{
     BoxError, KStream, Processor, ProcessorContext, Produced, Record, Store, StoreBuilder, StreamsBuilder,
@@ -18,6 +18,8 @@ use super::features::{Computed, Row};
 use super::history::commit_soon;
 use crate::model::{ModelService, ScoredFrom};
 
+/// Store: each customer as last seen, so that an outcome can be shown beside the score.
+pub const VIEWS: &str = "customer-views";
 /// Store: what was predicted of each customer, one prediction a day.
 pub const PREDICTIONS: &str = "predictions";
 const DAY: i64 = 86_400_000;
@@ -30,6 +32,8 @@ const FORGET: usize = 4;
 #[derive(Debug, Clone)]
 enum Scored {
     View(Box<CustomerView>),
+    /// The view with what became of the customer; no new score.
+    Known(Box<CustomerView>),
     Shadow(Box<ShadowScore>),
     Outcome(Box<ScoredOutcome>),
 }
@@ -52,28 +56,33 @@ pub fn build(
     lead_days: u32,
 ) {
     b.add_state_store(StoreBuilder::key_value(Store::<String, Predicted>::json_named(PREDICTIONS)));
+    b.add_state_store(StoreBuilder::key_value(Store::<String, CustomerView>::json_named(VIEWS)));
     let (model, lead) = (Arc::clone(model), i64::from(lead_days) * DAY);
     let scored = features
         .named("score")
-        .process(move || Scorer { model: Arc::clone(&model), lead, asked: i64::MIN }, &[PREDICTIONS]);
-    let views = scored.flat_map_values(|scored: &Scored| match scored {
-        Scored::View(view) => Some((**view).clone()),
-        Scored::Shadow(_) | Scored::Outcome(_) => None,
-    });
-    views
-        .map_values(|view: &CustomerView| view.score.clone())
+        .process(move || Scorer { model: Arc::clone(&model), lead, asked: i64::MIN }, &[PREDICTIONS, VIEWS]);
+    scored
+        .flat_map_values(|scored: &Scored| match scored {
+            Scored::View(view) => Some(view.score.clone()),
+            _ => None,
+        })
         .to(topics::CHURN_SCORES, Produced::with(Utf8, Json::new()));
-    views.to(topics::CUSTOMERS, Produced::with(Utf8, Json::new()));
+    scored
+        .flat_map_values(|scored: &Scored| match scored {
+            Scored::View(view) | Scored::Known(view) => Some((**view).clone()),
+            _ => None,
+        })
+        .to(topics::CUSTOMERS, Produced::with(Utf8, Json::new()));
     scored
         .flat_map_values(|scored: &Scored| match scored {
             Scored::Shadow(shadow) => Some((**shadow).clone()),
-            Scored::View(_) | Scored::Outcome(_) => None,
+            _ => None,
         })
         .to(topics::SHADOW_SCORES, Produced::with(Utf8, Json::new()));
     scored
         .flat_map_values(|scored: &Scored| match scored {
             Scored::Outcome(outcome) => Some((**outcome).clone()),
-            Scored::View(_) | Scored::Shadow(_) => None,
+            _ => None,
         })
         .to(topics::SCORED_OUTCOMES, Produced::with(Utf8, Json::new()));
 }
@@ -107,7 +116,10 @@ impl Scorer {
             correlation_id: record.headers.get_str(topics::CORRELATION_ID).map(str::to_owned),
         };
         let serving = self.model.serving();
-        let view = serving.score(customer, &row.features, &row.features_hash, &from);
+        let mut view = serving.score(customer, &row.features, &row.features_hash, &from);
+        let mut views = ctx.key_value::<String, CustomerView>(VIEWS)?;
+        view.outcome = views.get(&record.key)?.and_then(|known| known.outcome);
+        views.put(record.key.clone(), view.clone())?;
         let shadow = serving.shadow(&view, &row.features);
         let predicted = Predicted {
             at: row.event_time,
@@ -154,6 +166,26 @@ impl Scorer {
         forward(ctx, Scored::View(Box::new(view)))
     }
 
+    /// The customer's view with this outcome, unless a later one is known or nobody was scored.
+    fn known(
+        ctx: &mut Context<'_, '_>,
+        customer: &str,
+        outcome: &Outcome,
+    ) -> Result<Option<CustomerView>, BoxError> {
+        let mut views = ctx.key_value::<String, CustomerView>(VIEWS)?;
+        let Some(mut view) = views.get(&customer.to_owned())? else { return Ok(None) };
+        if view.outcome.as_ref().is_some_and(|known| known.event_time > outcome.event_time) {
+            return Ok(None);
+        }
+        view.outcome = Some(KnownOutcome {
+            churned: outcome.churned,
+            event_time: outcome.event_time,
+            known_from: outcome.known_from.clone(),
+        });
+        views.put(customer.to_owned(), view.clone())?;
+        Ok(Some(view))
+    }
+
     /// The newest prediction at least the lead before the outcome; `None` when there was none yet.
     fn judge(
         &self,
@@ -196,13 +228,16 @@ impl Processor<String, Computed, String, Scored> for Scorer {
         match &record.value {
             None => Ok(()),
             Some(Computed::Row(row)) => self.score(ctx, &record, row),
-            Some(Computed::Outcome(outcome)) => match self.judge(ctx, &record.key, outcome)? {
-                Some(judged) => {
-                    let Record { key, timestamp, .. } = record;
-                    ctx.forward(Record::new(key, Scored::Outcome(Box::new(judged)), timestamp))
+            Some(Computed::Outcome(outcome)) => {
+                let (key, at) = (&record.key, record.timestamp);
+                if let Some(view) = Self::known(ctx, key, &outcome.value)? {
+                    ctx.forward(Record::new(key.clone(), Scored::Known(Box::new(view)), at))?;
                 }
-                None => Ok(()),
-            },
+                if let Some(judged) = self.judge(ctx, key, outcome)? {
+                    ctx.forward(Record::new(key.clone(), Scored::Outcome(Box::new(judged)), at))?;
+                }
+                Ok(())
+            }
         }
     }
 }

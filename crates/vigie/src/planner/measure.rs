@@ -25,6 +25,15 @@ pub fn effect_of(table: &Table, config: &ChurnConfig) -> Result<EffectReport, vi
     effect::measure(table, &plan, &EffectOptions { seed: config.seed, ..EffectOptions::default() })
 }
 
+/// What became of each customer: time and whether they left, oldest first.
+pub type KnownOutcomes = BTreeMap<CustomerId, Vec<(i64, bool)>>;
+
+/// The first outcome after the customer came into the trial: what came before says nothing about it.
+pub fn after_the_draw(assignment: &Assignment, known: &KnownOutcomes) -> Option<bool> {
+    let since = assignment.drawn.as_ref().map_or(i64::MIN, |drawn| drawn.event_time);
+    known.get(&assignment.customer_id)?.iter().find(|(at, _)| *at > since).map(|(_, left)| *left)
+}
+
 /// Value saved so far, from the randomised hold-out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Saved {
@@ -39,15 +48,15 @@ pub struct Saved {
 /// Compares approved with held-out customers: both come from the same eligible ones, and chance alone decided who was held out.
 /// `None` until both groups have enough known outcomes. The interval is Newcombe's (1998, method 10) for a difference of
 /// proportions, 95 %.
-pub fn saved(standing: &[Assignment], churned: &BTreeMap<CustomerId, bool>) -> Option<Saved> {
+pub fn saved(standing: &[Assignment], known: &KnownOutcomes) -> Option<Saved> {
     let group = |state: AssignmentState| {
-        let known: Vec<(&Assignment, bool)> = standing
+        let judged: Vec<(&Assignment, bool)> = standing
             .iter()
             .filter(|a| a.state == state)
-            .filter_map(|a| Some((a, *churned.get(&a.customer_id)?)))
+            .filter_map(|a| Some((a, after_the_draw(a, known)?)))
             .collect();
-        let left = known.iter().filter(|(_, left)| *left).count();
-        (known, left)
+        let left = judged.iter().filter(|(_, left)| *left).count();
+        (judged, left)
     };
     let (treated, treated_left) = group(AssignmentState::Approved);
     let (held, held_left) = group(AssignmentState::HeldOut);
@@ -72,6 +81,7 @@ mod tests {
     use super::*;
     use crate::model::training_table;
     use vigie_churn::effect::{EffectVerdict, RankingRule};
+    use vigie_domain::Drawn;
 
     #[test]
     fn the_agencys_own_data_speaks_against_managers() {
@@ -98,13 +108,22 @@ mod tests {
             model_version: String::new(),
             updated_at: 0,
             by: String::new(),
+            drawn: Some(Drawn { event_time: 10, probability: 0.5, holdout_share: 0.5 }),
+            why_fr: String::new(),
+            why_en: String::new(),
         };
         let standing: Vec<Assignment> = (0..40)
             .map(|i| assignment(i, if i < 20 { AssignmentState::Approved } else { AssignmentState::HeldOut }))
             .collect();
         // 5 of 20 leave with a manager, 10 of 20 without.
         let outcomes = |n: usize| {
-            (0..n).map(|i| (CustomerId(format!("c{i}")), i < 5 || (20..30).contains(&i))).collect()
+            (0..n)
+                .map(|i| {
+                    // What became of them before the draw does not count.
+                    let now = (20, i < 5 || (20..30).contains(&i));
+                    (CustomerId(format!("c{i}")), vec![(5, true), now])
+                })
+                .collect()
         };
         assert_eq!(saved(&standing, &outcomes(29)), None);
         let saved = saved(&standing, &outcomes(40)).unwrap();

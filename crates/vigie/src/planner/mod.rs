@@ -3,27 +3,28 @@
 //! The truth is the topic `assignments`: every change of state is a record there, under the customer's key. What stands is read
 //! from it at start, so a restart forgets nothing that was acknowledged.
 
+mod managers;
 mod measure;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use vigie_churn::assign::Comparison;
 use vigie_churn::effect::{EffectReport, RankingRule};
 use vigie_churn::ranking::EffectBasis;
-use vigie_domain::{Assignment, AssignmentState, CustomerId, CustomerView, Manager, topics};
+use vigie_domain::{Assignment, AssignmentState, AuditEntry, CustomerId, CustomerView, Manager, topics};
 use vigie_log::{Clock, Log, LogError, Message, Publisher, TopicPartition};
 
+use crate::audit;
 use crate::config::AssignmentConfig;
 
-pub use measure::{Saved, effect_of, saved};
+pub use measure::{KnownOutcomes, Saved, after_the_draw, effect_of, saved};
 pub use plan::{PLANNER, Plan, state_of, value_of};
-
-/// Managers of the demo, labelled as examples on the screens.
-const EXAMPLE_MANAGERS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/managers.json"));
 
 /// What can go wrong with proposals.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,20 @@ pub enum PlannerError {
     /// A record of `assignments` cannot be written or read.
     #[error("assignments: {0}")]
     Json(#[from] serde_json::Error),
+    /// A manager as nobody can be.
+    #[error("{0}")]
+    BadManager(String),
+    /// No such manager.
+    #[error("there is no manager {0}")]
+    NoManager(String),
+    /// The manager still has customers.
+    #[error("manager {manager} has {customers} approved customer(s); undo these approvals first")]
+    Busy {
+        /// The manager.
+        manager: String,
+        /// How many.
+        customers: usize,
+    },
     /// No such assignment.
     #[error("customer {0} has no proposal or assignment")]
     Unknown(CustomerId),
@@ -76,6 +91,7 @@ pub enum PlannerError {
 /// What stands, and what was computed last.
 #[derive(Debug, Clone, Default)]
 struct State {
+    managers: BTreeMap<String, Manager>,
     standing: BTreeMap<CustomerId, Assignment>,
     comparison: Option<Comparison>,
     effect: Option<Arc<EffectReport>>,
@@ -87,7 +103,6 @@ pub type OnDecided = Box<dyn Fn(&CustomerId, Option<&str>) + Send + Sync>;
 /// The planner of a running program.
 pub struct PlannerService {
     config: AssignmentConfig,
-    managers: Vec<Manager>,
     seed: u64,
     clock: Arc<dyn Clock>,
     publisher: Publisher,
@@ -105,24 +120,76 @@ impl PlannerService {
         seed: u64,
         on_decided: OnDecided,
     ) -> Result<Self, PlannerError> {
-        let managers = managers(config.managers.as_deref())?;
-        let standing = read_standing(log)?;
+        let managers = managers::open(config.managers.as_deref(), log)?;
+        let mut standing = BTreeMap::new();
+        for assignment in read_all::<Assignment>(log, topics::ASSIGNMENTS)? {
+            standing.insert(assignment.customer_id.clone(), assignment);
+        }
         for assignment in standing.values().filter(|a| a.state == AssignmentState::Approved) {
             if let Some(manager) = &assignment.manager_id {
                 on_decided(&assignment.customer_id, Some(manager));
             }
         }
-        let state = Mutex::new(State { standing, ..State::default() });
-        Ok(Self { config, managers, seed, clock, publisher, on_decided, state })
+        let state = Mutex::new(State { managers, standing, ..State::default() });
+        Ok(Self { config, seed, clock, publisher, on_decided, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The managers.
-    pub fn managers(&self) -> &[Manager] {
-        &self.managers
+    /// The managers, by id.
+    pub fn managers(&self) -> Vec<Manager> {
+        self.state().managers.values().cloned().collect()
+    }
+
+    /// Adds a manager, or changes the one with this id.
+    pub fn put_manager(&self, entered: Manager, by: &str) -> Result<Manager, PlannerError> {
+        let manager = managers::checked(entered)?;
+        let mut state = self.state();
+        let action =
+            if state.managers.contains_key(&manager.id) { "manager.changed" } else { "manager.added" };
+        let told = audit::detail([
+            ("name", manager.name.clone()),
+            ("capacity", manager.capacity.to_string()),
+            ("locations", manager.locations.join(" ")),
+            ("skills", manager.skills.join(", ")),
+            ("customers", manager.customers.len().to_string()),
+        ]);
+        self.tell(|at| managers::message(&manager, false, at), by, action, &manager.id, told)?;
+        state.managers.insert(manager.id.clone(), manager.clone());
+        Ok(manager)
+    }
+
+    /// Removes a manager who has no approved customers.
+    pub fn remove_manager(&self, id: &str, by: &str) -> Result<Manager, PlannerError> {
+        let mut state = self.state();
+        let manager =
+            state.managers.get(id).cloned().ok_or_else(|| PlannerError::NoManager(id.to_owned()))?;
+        let approved =
+            |a: &&Assignment| a.state == AssignmentState::Approved && a.manager_id.as_deref() == Some(id);
+        let customers = state.standing.values().filter(approved).count();
+        if customers > 0 {
+            return Err(PlannerError::Busy { manager: id.to_owned(), customers });
+        }
+        let told = audit::detail([("name", manager.name.clone())]);
+        self.tell(|at| managers::message(&manager, true, at), by, "manager.removed", id, told)?;
+        state.managers.remove(id);
+        Ok(manager)
+    }
+
+    /// Publishes a change with its audit entry.
+    fn tell(
+        &self,
+        change: impl FnOnce(i64) -> Result<Message, PlannerError>,
+        by: &str,
+        action: &str,
+        subject: &str,
+        detail: BTreeMap<String, String>,
+    ) -> Result<(), PlannerError> {
+        let at = self.clock.now();
+        let entry = AuditEntry::new(at, by, action, subject, detail);
+        Ok(audit::publish_all(&self.publisher, vec![change(at)?, audit::message(&entry)?])?)
     }
 
     /// The configuration.
@@ -169,33 +236,41 @@ impl PlannerService {
     }
 
     /// Proposes anew for these customers; publishes what changed and returns how many that is.
-    pub fn propose(&self, customers: &[CustomerView]) -> Result<usize, PlannerError> {
+    pub fn propose(&self, customers: &[CustomerView], by: &str) -> Result<usize, PlannerError> {
         let basis = self.basis()?;
         let mut state = self.state();
         let trial_only = state.effect.as_ref().is_some_and(|report| report.rule == RankingRule::TrialOnly);
+        let managers: Vec<Manager> = state.managers.values().cloned().collect();
         let plan = plan::plan(&plan::Inputs {
             trial_only,
             customers,
-            managers: &self.managers,
+            managers: &managers,
             standing: &state.standing,
             basis,
             config: &self.config,
             seed: self.seed,
             now: self.clock.now(),
         })?;
-        let failure: Arc<Mutex<Option<LogError>>> = Arc::default();
-        for assignment in &plan.changes {
-            let failure = Arc::clone(&failure);
-            self.publisher.publish(message(assignment)?, move |outcome| {
-                if let Err(error) = outcome {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                }
+        let mut messages = plan.changes.iter().map(message).collect::<Result<Vec<_>, _>>()?;
+        // A value that moved is no decision; a new group, manager or state is.
+        let decided = |wanted: AssignmentState| {
+            let new = plan.changes.iter().filter(|new| new.state == wanted).filter(|new| {
+                let old = state.standing.get(&new.customer_id);
+                old.is_none_or(|old| old.state != new.state || old.manager_id != new.manager_id)
             });
+            new.count()
+        };
+        let counts = [
+            ("proposed", decided(AssignmentState::Proposed)),
+            ("held_out", decided(AssignmentState::HeldOut)),
+            ("taken_back", decided(AssignmentState::Undone)),
+        ];
+        if by != PLANNER || counts.iter().any(|(_, count)| *count > 0) {
+            let told = audit::detail(counts.map(|(name, count)| (name, count.to_string())));
+            let entry = AuditEntry::new(self.clock.now(), by, "assignments.proposed", "queue", told);
+            messages.push(audit::message(&entry)?);
         }
-        self.publisher.flush();
-        if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error.into());
-        }
+        audit::publish_all(&self.publisher, messages)?;
         state.comparison = Some(plan.comparison);
         let changed = plan.changes.len();
         for assignment in plan.changes {
@@ -211,14 +286,10 @@ impl PlannerService {
                 (AssignmentState::Proposed | AssignmentState::Undone, Some(manager)) => manager,
                 _ => return Err(wrong_state(old, "approved")),
             };
-            let taken = state
-                .standing
-                .values()
-                .filter(|a| a.state == AssignmentState::Approved && a.manager_id.as_ref() == Some(manager))
-                .count();
-            let capacity = self.managers.iter().find(|m| m.id == *manager).map_or(0, |m| m.capacity);
-            if taken >= capacity as usize {
-                return Err(PlannerError::Full { manager: manager.clone(), capacity });
+            let of = state.managers.get(manager).ok_or_else(|| PlannerError::NoManager(manager.clone()))?;
+            let known = of.customers.contains(&old.customer_id);
+            if !known && plan::places_taken(of, &state.standing) >= of.capacity as usize {
+                return Err(PlannerError::Full { manager: manager.clone(), capacity: of.capacity });
             }
             Ok(AssignmentState::Approved)
         })?;
@@ -254,7 +325,19 @@ impl PlannerService {
             updated_at: self.clock.now().max(old.updated_at + 1),
             ..old.clone()
         };
-        self.publisher.publish_wait(message(&new)?)?;
+        let action = match new.state {
+            AssignmentState::Approved => "assignment.approved",
+            AssignmentState::Proposed => "assignment.unapproved",
+            AssignmentState::Undone => "assignment.put_aside",
+            AssignmentState::HeldOut => "assignment.held_out",
+        };
+        let told = audit::detail([
+            ("manager", new.manager_id.clone().unwrap_or_default()),
+            ("expected_value_saved", format!("{:.2}", new.expected_value_saved)),
+            ("probability", format!("{:.4}", new.probability)),
+            ("model", new.model_version.clone()),
+        ]);
+        self.tell(|_| message(&new), by, action, customer.as_str(), told)?;
         state.standing.insert(customer.clone(), new.clone());
         Ok(new)
     }
@@ -287,45 +370,25 @@ fn message(assignment: &Assignment) -> Result<Message, PlannerError> {
         .at(assignment.updated_at))
 }
 
-fn read_standing(log: &dyn Log) -> Result<BTreeMap<CustomerId, Assignment>, PlannerError> {
-    let ends = log.admin().offsets(topics::ASSIGNMENTS)?;
+/// All records of a topic as their type, partition by partition in their order.
+fn read_all<T: serde::de::DeserializeOwned>(log: &dyn Log, topic: &str) -> Result<Vec<T>, PlannerError> {
+    let ends = log.admin().offsets(topic)?;
     let partitions: Vec<TopicPartition> =
-        (0..ends.len()).map(|p| TopicPartition::new(topics::ASSIGNMENTS, p as u32)).collect();
+        (0..ends.len()).map(|p| TopicPartition::new(topic, p as u32)).collect();
     let mut reader = log.reader(&partitions)?;
-    let mut standing = BTreeMap::new();
+    let mut all = Vec::new();
     loop {
         let fetched = reader.poll(Duration::ZERO)?;
         for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
             if let Some(value) = record.value {
-                let assignment: Assignment = serde_json::from_slice(value)?;
-                standing.insert(assignment.customer_id.clone(), assignment);
+                all.push(serde_json::from_slice(value)?);
             }
         }
         let at_end = partitions.iter().zip(&ends).all(|(partition, ends)| {
             reader.position(partition).is_some_and(|position| position >= ends.latest)
         });
         if at_end {
-            return Ok(standing);
+            return Ok(all);
         }
-    }
-}
-
-fn managers(path: Option<&Path>) -> Result<Vec<Manager>, PlannerError> {
-    let (shown, text) = match path {
-        None => (Path::new("managers.json (built in)"), EXAMPLE_MANAGERS.to_owned()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| PlannerError::Managers {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
-            (path, text)
-        }
-    };
-    let bad = |reason: String| PlannerError::Managers { path: shown.to_owned(), reason };
-    let managers: Vec<Manager> = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    let mut ids = std::collections::BTreeSet::new();
-    match managers.iter().find(|manager| !ids.insert(manager.id.as_str())) {
-        Some(twice) => Err(bad(format!("two managers have the id `{}`", twice.id))),
-        None => Ok(managers),
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use vigie_churn::Lang;
 use vigie_churn::assign::{self, Client, Comparison, Weights};
 use vigie_churn::holdout::HoldOut;
 use vigie_churn::ranking::EffectBasis;
-use vigie_domain::{Assignment, AssignmentState, Customer, CustomerId, CustomerView, Manager};
+use vigie_domain::{Assignment, AssignmentState, Customer, CustomerId, CustomerView, Drawn, Manager};
 
-use crate::config::AssignmentConfig;
+use crate::config::{AssignmentConfig, NeedRule};
 
 /// Who signs what no person decided.
 pub const PLANNER: &str = "planner";
@@ -56,6 +57,35 @@ pub fn state_of(location: &str) -> Option<&str> {
     words.next().filter(|word| word.len() == 2 && word.chars().all(|c| c.is_ascii_uppercase()))
 }
 
+/// Places of a manager that are taken: approved customers, and those the manager takes care of already.
+pub fn places_taken(manager: &Manager, standing: &BTreeMap<CustomerId, Assignment>) -> usize {
+    let approved = standing.values().filter(|a| {
+        a.state == AssignmentState::Approved
+            && a.manager_id.as_ref() == Some(&manager.id)
+            && !manager.customers.contains(&a.customer_id)
+    });
+    approved.count() + manager.customers.len()
+}
+
+/// A manager's states and skills, told apart: a manager may cover several states, a customer lives in one.
+fn offers(manager: &Manager) -> Vec<String> {
+    let states = manager.locations.iter().map(|state| format!("state {state}"));
+    states.chain(manager.skills.iter().map(|skill| format!("skill {skill}"))).collect()
+}
+
+/// What a customer needs: somebody for their state, and the skills that the rules ask for.
+fn needs(view: &CustomerView, rules: &[NeedRule]) -> Vec<String> {
+    let state = state_of(view.customer.location.reveal()).map(|state| format!("state {state}"));
+    let skills = rules.iter().filter(|rule| {
+        let value = view.score.features.get(&rule.feature);
+        value.is_some_and(|value| {
+            rule.at_least.is_none_or(|least| *value >= least)
+                && rule.at_most.is_none_or(|most| *value <= most)
+        })
+    });
+    state.into_iter().chain(skills.map(|rule| format!("skill {}", rule.skill))).collect()
+}
+
 /// Plans anew. What a person decided (approved, undone) stays; a hold-out stays for good.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
     let share = if inputs.trial_only {
@@ -64,6 +94,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
         inputs.config.holdout_rate
     };
     let hold_out = HoldOut::new(share, inputs.seed)?;
+    let keeper: BTreeMap<&CustomerId, &str> = inputs
+        .managers
+        .iter()
+        .flat_map(|manager| manager.customers.iter().map(|customer| (customer, manager.id.as_str())))
+        .collect();
     let decided = |id: &CustomerId| {
         inputs.standing.get(id).is_some_and(|a| match a.state {
             AssignmentState::Approved => true,
@@ -80,20 +115,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
     let managers: Vec<assign::Manager> = inputs
         .managers
         .iter()
-        .map(|manager| {
-            let taken = inputs
-                .standing
-                .values()
-                .filter(|a| {
-                    a.state == AssignmentState::Approved && a.manager_id.as_ref() == Some(&manager.id)
-                })
-                .count();
-            assign::Manager {
-                id: manager.id.clone(),
-                capacity: (manager.capacity as usize).saturating_sub(taken),
-                location: None,
-                skills: manager.locations.clone(),
-            }
+        .map(|manager| assign::Manager {
+            id: manager.id.clone(),
+            capacity: (manager.capacity as usize).saturating_sub(places_taken(manager, inputs.standing)),
+            location: None,
+            skills: offers(manager),
         })
         .collect();
     let clients: Vec<Client> = eligible
@@ -105,14 +131,16 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
                 probability: view.score.probability,
                 gross_saved: view.score.probability * value_of(&view.customer) * inputs.basis.share_kept(),
                 location: None,
-                // A manager's states are matched as skills: a manager may cover several, a customer needs one.
-                needs: state_of(view.customer.location.reveal()).map(str::to_owned).into_iter().collect(),
-                // Who was proposed before stays, unless somebody else is clearly better: people should not see names flicker.
-                known_by: standing.and_then(|a| a.manager_id.clone()),
+                needs: needs(view, &inputs.config.needs),
+                // Who knows the customer, or was proposed before, stays, unless somebody else is clearly better.
+                known_by: keeper
+                    .get(&view.score.customer_id)
+                    .map(|manager| (*manager).to_owned())
+                    .or_else(|| standing.and_then(|a| a.manager_id.clone())),
             }
         })
         .collect();
-    let weights = Weights { location: 0.0, skill: 0.1, known: 0.1, cost: inputs.config.cost };
+    let weights = Weights { location: 0.0, skill: 0.2, known: 0.1, cost: inputs.config.cost };
     let proposal = assign::propose(&clients, &managers, weights, Some(&hold_out), inputs.seed)?;
 
     let mut wanted: BTreeMap<CustomerId, Assignment> = BTreeMap::new();
@@ -130,18 +158,40 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
         model_version: view.score.model_version.clone(),
         updated_at: inputs.now,
         by: PLANNER.to_owned(),
+        // Drawn once: what comes later changes nothing about the group, nor about what was predicted before.
+        drawn: inputs.standing.get(&view.score.customer_id).and_then(|a| a.drawn.clone()).or_else(|| {
+            Some(Drawn {
+                event_time: view.score.event_time,
+                probability: view.score.probability,
+                holdout_share: share,
+            })
+        }),
+        why_fr: String::new(),
+        why_en: String::new(),
     };
+    let plain = |view: &CustomerView| {
+        view.score.probability * value_of(&view.customer) * inputs.basis.share_kept() - inputs.config.cost
+    };
+    let mut least = f64::INFINITY;
     for pair in &proposal.pairs {
         if let (Some(view), Some(manager)) = (eligible.get(pair.client), inputs.managers.get(pair.manager)) {
             // What is told is the plain formula; the bonus for a near or known manager only decides between managers.
-            let saved = view.score.probability * value_of(&view.customer) * inputs.basis.share_kept()
-                - inputs.config.cost;
+            let saved = plain(view);
+            least = least.min(saved);
             let proposed = assignment(view, Some(manager.id.clone()), AssignmentState::Proposed, saved);
-            wanted.insert(view.score.customer_id.clone(), proposed);
+            let (why_fr, why_en) = (pair.why.text(Lang::Fr).to_owned(), pair.why.text(Lang::En).to_owned());
+            wanted.insert(view.score.customer_id.clone(), Assignment { why_fr, why_en, ..proposed });
         }
     }
+    let places: usize = managers.iter().map(|manager| manager.capacity).sum();
+    if proposal.pairs.len() < places {
+        // Everybody who pays was proposed.
+        least = 0.0;
+    }
     for index in &proposal.held_out {
-        if let Some(view) = eligible.get(*index) {
+        // The control group is made of those who would have been proposed, were it not for the draw: chance alone decides between
+        // the two groups, and they can be compared.
+        if let Some(view) = eligible.get(*index).filter(|view| plain(view) >= least) {
             let held = assignment(view, None, AssignmentState::HeldOut, 0.0);
             wanted.insert(view.score.customer_id.clone(), held);
         }
@@ -209,6 +259,8 @@ mod tests {
             name: id.into(),
             capacity,
             locations: vec![state.into()],
+            skills: Vec::new(),
+            customers: Vec::new(),
         };
         vec![manager("east", "NY"), manager("west", "CA")]
     }
@@ -248,7 +300,13 @@ mod tests {
         let changes = run(&customers, &BTreeMap::new(), false, 1);
         assert_eq!(count(&changes, AssignmentState::Proposed), 20);
         let held = count(&changes, AssignmentState::HeldOut);
-        assert!((5..=20).contains(&held), "{held} of 60 at a share of 0.2");
+        assert!((2..=10).contains(&held), "{held} beside 20 at a share of 0.2");
+        // The groups can be compared: nobody is held out who would not have been proposed.
+        let value = |a: &Assignment| a.probability * a.value;
+        let least =
+            |state| changes.iter().filter(|a| a.state == state).map(value).fold(f64::INFINITY, f64::min);
+        assert!(least(AssignmentState::HeldOut) >= least(AssignmentState::Proposed));
+        assert!(changes.iter().all(|a| a.drawn.as_ref().is_some_and(|d| d.probability == a.probability)));
         for a in changes.iter().filter(|a| a.state == AssignmentState::Proposed) {
             let view = customers.iter().find(|view| view.score.customer_id == a.customer_id).unwrap();
             let near = if state_of(view.customer.location.reveal()) == Some("NY") { "east" } else { "west" };
@@ -298,7 +356,53 @@ mod tests {
         let customers = customers(200);
         let changes = run(&customers, &BTreeMap::new(), true, 1);
         let held = count(&changes, AssignmentState::HeldOut);
-        assert!((80..=120).contains(&held), "{held} of 200 at a share of one half");
+        assert!((10..=32).contains(&held), "{held} beside 20 proposed, at a share of one half");
+    }
+
+    #[test]
+    fn skills_and_those_who_know_the_customer_decide_between_managers() {
+        let customers = customers(30);
+        let mut managers = managers(20);
+        managers.iter_mut().for_each(|manager| manager.locations.clear());
+        managers[1].skills.push("large accounts".into());
+        let config = AssignmentConfig { cost: 10.0, holdout_rate: 0.0, ..AssignmentConfig::default() };
+        assert_eq!(config.needs[0].skill, "large accounts");
+        let run = |managers: &[Manager]| {
+            let inputs = Inputs {
+                customers: &customers,
+                managers,
+                standing: &BTreeMap::new(),
+                basis: EffectBasis::assumed(0.2).unwrap(),
+                config: &config,
+                trial_only: false,
+                seed: 1,
+                now: 1,
+            };
+            plan(&inputs).unwrap().changes
+        };
+        // All have twelve sites, which asks for the skill: who has it is full, the rest goes to the other.
+        let with = |changes: &[Assignment], id: &str| {
+            changes.iter().filter(|a| a.manager_id.as_deref() == Some(id)).count()
+        };
+        let changes = run(&managers);
+        assert_eq!((with(&changes, "west"), with(&changes, "east")), (20, 10));
+        let west = changes.iter().find(|a| a.manager_id.as_deref() == Some("west")).unwrap();
+        assert!(west.why_en.contains("skills") && west.why_fr.contains("compétences"), "{west:?}");
+        // Whom a manager takes care of already takes a place.
+        managers[1].customers = (0..5).map(|i| CustomerId(format!("other {i}"))).collect();
+        assert_eq!(with(&run(&managers), "west"), 15);
+    }
+
+    #[test]
+    fn a_draw_is_made_once() {
+        let mut customers = customers(60);
+        let standing = after(&run(&customers, &BTreeMap::new(), false, 1));
+        customers.iter_mut().for_each(|view| view.score.probability *= 0.8);
+        for changed in run(&customers, &standing, false, 2) {
+            if let Some(old) = standing.get(&changed.customer_id) {
+                assert_eq!(changed.drawn, old.drawn);
+            }
+        }
     }
 
     #[test]

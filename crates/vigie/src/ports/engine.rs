@@ -20,11 +20,18 @@ pub struct EngineView {
     pub sinks: SinksView,
     /// Size of a page window, ms.
     pub page_window_ms: i64,
+    /// What the names of internal topics begin with: the application id and `-`.
+    pub prefix: String,
 }
 
 impl Engine for EngineView {
     fn topology(&self) -> TopologyView {
         let topology = self.streams.topology();
+        // Internal topics have the application's name in front, in the log as on the screens.
+        let real = |topic: &String| {
+            let internal = topic.ends_with("-repartition") && !topic.starts_with(&self.prefix);
+            if internal { format!("{}{topic}", self.prefix) } else { topic.clone() }
+        };
         let view = topology.view();
         let sub_topologies = view
             .sub_topologies
@@ -37,7 +44,7 @@ impl Engine for EngineView {
                     .map(|node| TopologyNode {
                         name: node.name.clone(),
                         kind: node.kind.clone(),
-                        topics: node.topics.clone(),
+                        topics: node.topics.iter().map(real).collect(),
                         stores: node.stores.clone(),
                         successors: sub
                             .edges

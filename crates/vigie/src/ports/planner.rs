@@ -1,6 +1,5 @@
 //! The planner, as the server asks for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vigie_churn::Lang;
@@ -11,12 +10,12 @@ use vigie_server::ports::{
 };
 
 use super::model::words;
-use crate::planner::{PlannerError, PlannerService, saved};
+use crate::planner::{KnownOutcomes, PLANNER, PlannerError, PlannerService, saved};
 
 /// Gives the customers that the planner plans for.
 pub type CustomersView = Box<dyn Fn() -> Answer<Vec<CustomerView>> + Send + Sync>;
-/// Gives who is known to have left (true) or stayed (false).
-pub type OutcomesView = Box<dyn Fn() -> Answer<BTreeMap<CustomerId, bool>> + Send + Sync>;
+/// Gives what became of customers.
+pub type OutcomesView = Arc<dyn Fn() -> Answer<KnownOutcomes> + Send + Sync>;
 
 /// The planner behind the server's port.
 pub struct Plans {
@@ -30,8 +29,11 @@ pub struct Plans {
 
 fn port_error(error: PlannerError) -> PortError {
     match error {
-        PlannerError::Unknown(_) => PortError::NotFound(error.to_string()),
-        PlannerError::WrongState { .. } | PlannerError::Full { .. } => PortError::Conflict(error.to_string()),
+        PlannerError::Unknown(_) | PlannerError::NoManager(_) => PortError::NotFound(error.to_string()),
+        PlannerError::BadManager(_) => PortError::Invalid(error.to_string()),
+        PlannerError::WrongState { .. } | PlannerError::Full { .. } | PlannerError::Busy { .. } => {
+            PortError::Conflict(error.to_string())
+        }
         PlannerError::Log(_) => PortError::Unavailable(error.to_string()),
         _ => PortError::Failed(error.to_string()),
     }
@@ -39,6 +41,13 @@ fn port_error(error: PlannerError) -> PortError {
 
 fn points(interval: &vigie_churn::Interval) -> Points {
     Points { points: interval.estimate * 100.0, low: interval.low * 100.0, high: interval.high * 100.0 }
+}
+
+impl Plans {
+    /// Proposes anew without being asked.
+    pub fn propose_by_itself(&self) -> Answer<usize> {
+        self.propose(PLANNER)
+    }
 }
 
 impl Planner for Plans {
@@ -51,7 +60,15 @@ impl Planner for Plans {
     }
 
     fn managers(&self) -> Vec<Manager> {
-        self.service.managers().to_vec()
+        self.service.managers()
+    }
+
+    fn put_manager(&self, manager: Manager, by: &str) -> Answer<Manager> {
+        self.service.put_manager(manager, by).map_err(port_error)
+    }
+
+    fn remove_manager(&self, id: &str, by: &str) -> Answer<Manager> {
+        self.service.remove_manager(id, by).map_err(port_error)
     }
 
     fn comparison(&self) -> Option<Comparison> {
@@ -65,8 +82,8 @@ impl Planner for Plans {
         })
     }
 
-    fn propose(&self) -> Answer<usize> {
-        self.service.propose(&(self.customers)()?).map_err(port_error)
+    fn propose(&self, by: &str) -> Answer<usize> {
+        self.service.propose(&(self.customers)()?, by).map_err(port_error)
     }
 
     fn approve(&self, customer: &str, by: &str) -> Answer<Assignment> {

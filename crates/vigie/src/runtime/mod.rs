@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 pub use sources::{StatusView, UsersView};
 pub use start::Running;
+pub(crate) use start::read_all;
 pub use topics::{TOPICS, ensure};
 
 use crate::config::Config;

@@ -1,6 +1,5 @@
 //! Starting and stopping the parts, in order.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +9,22 @@ use std::time::Duration;
 
 use vigie_contracts::Contracts;
 use vigie_domain::topics::COSTUMERCHURN;
-use vigie_domain::{CustomerId, CustomerView};
+use vigie_domain::{CustomerView, Outcome, ScoredOutcome};
 use vigie_log::{Clock, Log, LogError, Publisher, SystemClock};
 use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
 use vigie_server::ports::{Answer, PortError, StoreViews};
 use vigie_server::views::{self, CustomerDoc, field};
 use vigie_server::{App, Server, Settings};
 use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore};
-use vigie_streams::{Config as StreamsConfig, ErrorHandler, Streams};
+use vigie_streams::{Config as StreamsConfig, ErrorHandler, State, Streams};
 
 use super::{RunOptions, RuntimeError, archive, data_folder, printer, sources, topics};
 use crate::config::{self, Config};
 use crate::features::FeatureSet;
 use crate::features::rebuild::Rebuild;
 use crate::model::{self, ModelService};
-use crate::planner::{OnDecided, PlannerService, effect_of};
-use crate::ports::{EngineView, Model, Plans, SourcesView};
+use crate::planner::{KnownOutcomes, OnDecided, PlannerService, effect_of};
+use crate::ports::{EngineView, LearningView, Model, Plans, SourcesView};
 use crate::sinks::{self, SINKS};
 use crate::topology::topology;
 
@@ -33,6 +32,8 @@ use crate::topology::topology;
 const LINGER: Duration = Duration::from_millis(5);
 /// Time for the engine to commit and leave.
 const CLOSE: Duration = Duration::from_secs(10);
+/// Time for the engine to get its partitions before the program says that it is ready.
+const READY: Duration = Duration::from_secs(3);
 /// Time for those who only look at the engine to let go of it.
 const LET_GO: Duration = Duration::from_secs(2);
 /// The least room in the data folder to start with, bytes.
@@ -161,18 +162,29 @@ impl Running {
         let app = App {
             log: Arc::clone(&log),
             publisher: publisher.clone(),
-            views: Arc::new(StoreViews::new(
-                Arc::clone(&store) as _,
-                Arc::clone(&store) as _,
-                Arc::clone(&clock),
-            )),
+            views: Arc::new(
+                StoreViews::new(Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&clock))
+                    .sized(Arc::clone(&store) as _),
+            ),
             engine: Arc::new(EngineView {
                 streams: Arc::clone(&streams),
                 sinks: sink_view,
+                prefix: format!("{}-", config.engine.application_id),
                 page_window_ms: i64::try_from(config.pages.window_ms).unwrap_or(i64::MAX),
             }),
             planner: Arc::clone(&plans) as _,
             model: Arc::new(Model(Arc::clone(&model))),
+            learning: Arc::new(LearningView {
+                model: Arc::clone(&model),
+                log: Arc::clone(&log),
+                store: Arc::clone(&store),
+                publisher: publisher.clone(),
+                clock: Arc::clone(&clock),
+                config: config.churn.clone(),
+                declared: config.features.clone(),
+                planner: Arc::clone(&planner),
+                outcomes: Arc::clone(&plans.outcomes),
+            }),
             sources: Arc::new(SourcesView {
                 status: sources.status(),
                 users: sources.users.clone(),
@@ -187,6 +199,8 @@ impl Running {
         let address_file = data.join(ADDRESS_FILE);
         std::fs::write(&address_file, address.to_string())
             .map_err(|source| RuntimeError::Folder { path: address_file.clone(), source })?;
+        // "Ready" means that a record is scored, not only that the door is open. A long restore goes on behind it.
+        streams.wait_for(State::Running, READY);
         let background = Background::start(planner, plans, config)?;
         Ok(Self {
             address,
@@ -332,22 +346,42 @@ fn plans(planner: &Arc<PlannerService>, store: &Arc<SqliteStore>, min_probabilit
         customers: Box::new(move || {
             let query = Query::new().gt(field::PROBABILITY, min_probability.next_down());
             let docs: Vec<CustomerDoc> = read_all(&*customers, views::CUSTOMERS, query)?;
-            let left = Query::new().eq(field::CHURNED, true);
-            let left: Vec<vigie_domain::Outcome> = read_all(&*customers, views::OUTCOMES, left)?;
-            let left: BTreeSet<CustomerId> = left.into_iter().map(|outcome| outcome.customer_id).collect();
             // Who has left already is past saving.
-            let here = docs.into_iter().filter(|doc| !left.contains(&doc.score.customer_id));
-            Ok(here.map(|doc| CustomerView { customer: doc.customer, score: doc.score }).collect())
+            let here = docs.into_iter().filter(|doc| !doc.left);
+            let view = |doc: CustomerDoc| CustomerView {
+                customer: doc.customer,
+                score: doc.score,
+                outcome: doc.outcome,
+            };
+            Ok(here.map(view).collect())
         }),
-        outcomes: Box::new(move || {
-            let all: Vec<vigie_domain::Outcome> = read_all(&*outcomes, views::OUTCOMES, Query::new())?;
-            let known = all.into_iter().map(|outcome| (outcome.customer_id, outcome.churned));
-            Ok(known.collect::<BTreeMap<CustomerId, bool>>())
+        outcomes: Arc::new(move || {
+            // The newest of each customer, and all that a prediction stood before.
+            let newest: Vec<Outcome> = read_all(&*outcomes, views::OUTCOMES, Query::new())?;
+            let scored: Vec<ScoredOutcome> = read_all(&*outcomes, views::SCORED_OUTCOMES, Query::new())?;
+            let mut known = KnownOutcomes::new();
+            for (customer, at, left) in newest
+                .into_iter()
+                .map(|outcome| (outcome.customer_id, outcome.event_time, outcome.churned))
+                .chain(
+                    scored
+                        .into_iter()
+                        .map(|scored| (scored.customer_id, scored.outcome_time, scored.churned)),
+                )
+            {
+                known.entry(customer).or_default().push((at, left));
+            }
+            for outcomes in known.values_mut() {
+                outcomes.sort_unstable();
+                outcomes.dedup();
+            }
+            Ok(known)
         }),
     }
 }
 
-fn read_all<T: serde::de::DeserializeOwned>(
+/// All documents of a collection that the query finds, page by page.
+pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
     documents: &dyn Documents,
     collection: &str,
     query: Query,
@@ -377,7 +411,6 @@ struct Background {
 
 impl Background {
     fn start(planner: Arc<PlannerService>, plans: Arc<Plans>, config: &Config) -> Result<Self, RuntimeError> {
-        use vigie_server::ports::Planner as _;
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let every = Duration::from_secs(config.assignment.every_s.max(1));
@@ -393,7 +426,7 @@ impl Background {
                 }
             }
             while !stopping.load(Ordering::Acquire) {
-                match plans.propose() {
+                match plans.propose_by_itself() {
                     Ok(0) => {}
                     Ok(changed) => tracing::debug!(changed, "proposals"),
                     Err(error) => tracing::warn!(%error, "no proposals this time"),

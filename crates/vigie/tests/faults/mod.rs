@@ -7,6 +7,7 @@ mod crash;
 mod csv;
 mod form;
 mod http;
+mod learning;
 mod machine;
 mod records;
 mod small_disk;

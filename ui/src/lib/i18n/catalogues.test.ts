@@ -28,6 +28,7 @@ const SAME = new Set([
   'pages.columns.date', 'shop.columns.type', 'shop.columns.session', 'shop.filterType', 'anomalies.columns.topic', 'users.source', 'operations.topics',
   'operations.topicColumns.name', 'operations.topicColumns.partitions', 'operations.groupColumns.partition', 'operations.taskColumns.partition', 'operations.partition', 'operations.topic',
   'operations.node.topics', 'model.version', 'model.metric.auc', 'model.calibration', 'model.coefficients', 'model.columnColumns.coefficient', 'model.role.date', 'model.role.treatment', 'operations.recountColumns.verdict',
+  'models.auc', 'models.points', 'learning.verdict.stable', 'learning.columns.verdict',
 ]);
 
 describe('catalogues', () => {
