@@ -88,7 +88,8 @@ fn csv_a_missing_column_is_an_anomaly() {
     let anomaly = one_bad_row("Bob,40,1000.5,1,5.5,8,2013-08-30 07:00:40,Road");
     assert_eq!(anomaly["rule"], "costumerchurn/Company/required");
     assert!(anomaly["reason"].as_str().unwrap().contains("Company"), "{anomaly}");
-    assert!(anomaly["raw"].as_str().unwrap().contains("Bob"), "{anomaly}");
+    let shown = anomaly["raw"].as_str().unwrap();
+    assert!(shown.contains("1000.5") && shown.contains("[personal]") && !shown.contains("Bob"), "{anomaly}");
 }
 
 #[test]
@@ -102,10 +103,11 @@ fn csv_a_non_number_is_an_anomaly() {
 }
 
 #[test]
-fn csv_too_many_fields_are_an_anomaly_with_the_raw_row() {
+fn csv_too_many_fields_are_an_anomaly() {
     let bad = GOOD.replace("\"1 Road, Town\"", "1 Road, Town");
     let anomaly = one_bad_row(&bad);
-    assert!(anomaly["raw"].as_str().unwrap().contains("1 Road"), "{anomaly}");
+    // A row whose cells cannot be told apart is shown to nobody.
+    assert_eq!(anomaly["raw"], "[personal]");
 }
 
 #[test]

@@ -28,6 +28,9 @@ fn write(place: &Place, clock: &Arc<dyn Clock>, messages: Vec<Message>) -> Vec<(
     origins
 }
 
+/// What stands for personal data, and for a text whose parts cannot be told apart.
+const HIDDEN: &str = "[personal]";
+
 fn now() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
@@ -61,7 +64,7 @@ fn json_truncated_is_an_anomaly() {
     let whole = customer("Cut", 40).to_string();
     let raw = whole[..whole.len() - 9].to_owned();
     let anomaly = between_good_ones("costumerchurn", raw.clone().into_bytes(), "json", &["line 1"]);
-    assert_eq!(anomaly["raw"], raw, "kept as it was");
+    assert_eq!(anomaly["raw"], HIDDEN, "nobody can tell what in it is personal");
     between_good_ones("test3", raw.into_bytes(), "json", &["line 1"]);
 }
 
@@ -74,10 +77,7 @@ fn json_of_wrong_types_is_an_anomaly() {
     assert_eq!(anomaly["field"], "Years");
     between_good_ones("costumerchurn", b"[1,2]".to_vec(), "type", &["object"]);
     let anomaly = between_good_ones("costumerchurn", vec![b'{', 0xff, 0xfe, b'}'], "utf-8", &["byte 1"]);
-    assert_eq!(
-        (anomaly["raw_encoding"].as_str(), anomaly["raw"].as_str()),
-        (Some("base64"), Some("e//+fQ=="))
-    );
+    assert_eq!((anomaly["raw_encoding"].as_str(), anomaly["raw"].as_str()), (Some("utf-8"), Some(HIDDEN)));
 }
 
 #[test]
@@ -91,7 +91,12 @@ fn json_with_unknown_fields_is_what_the_contract_says() {
         "Favourite_colour/unknown",
         &["Favourite_colour"],
     );
-    assert!(anomaly["raw"].as_str().unwrap().contains("blue"));
+    let shown = anomaly["raw"].as_str().unwrap();
+    assert!(
+        shown.contains("Favourite_colour") && shown.contains("Num_Sites") && shown.contains(HIDDEN),
+        "{shown}"
+    );
+    assert!(!shown.contains("More") && !shown.contains("1 Road"), "names and addresses are masked: {shown}");
     // Other producers may send more: it is scored.
     let place = Place::new();
     write(&place, &now(), vec![Message::new("costumerchurn", more.to_string()).with_key("k")]);
@@ -101,12 +106,12 @@ fn json_with_unknown_fields_is_what_the_contract_says() {
 }
 
 #[test]
-fn json_of_ten_megabytes_is_an_anomaly_and_its_raw_value_is_cut() {
+fn json_of_ten_megabytes_is_an_anomaly() {
     let raw = customer(&"x".repeat(10 << 20), 40).to_string();
     let bytes = raw.len();
     let anomaly = between_good_ones("costumerchurn", raw.into_bytes(), "size", &["bytes"]);
     assert_eq!(anomaly["raw_bytes"], bytes);
-    assert_eq!(anomaly["raw"].as_str().unwrap().len(), 64 << 10);
+    assert_eq!(anomaly["raw"], HIDDEN);
 }
 
 #[test]
