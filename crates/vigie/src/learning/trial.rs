@@ -140,7 +140,7 @@ mod tests {
             why_en: String::new(),
         };
         let outcome = |i: usize| {
-            let left = spread(i / 2, if i % 2 == 0 { 0.5 } else { rate });
+            let left = spread(i / 2, if i.is_multiple_of(2) { 0.5 } else { rate });
             // An outcome before the draw says nothing.
             (CustomerId(format!("c{i}")), vec![(50, true), (200 + i as i64, left)])
         };

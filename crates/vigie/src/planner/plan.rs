@@ -159,13 +159,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, vigie_churn::ChurnError> {
         updated_at: inputs.now,
         by: PLANNER.to_owned(),
         // Drawn once: what comes later changes nothing about the group, nor about what was predicted before.
-        drawn: inputs.standing.get(&view.score.customer_id).and_then(|a| a.drawn.clone()).or_else(|| {
-            Some(Drawn {
-                event_time: view.score.event_time,
-                probability: view.score.probability,
-                holdout_share: share,
-            })
-        }),
+        drawn: inputs.standing.get(&view.score.customer_id).and_then(|a| a.drawn.clone()).or(Some(Drawn {
+            event_time: view.score.event_time,
+            probability: view.score.probability,
+            holdout_share: share,
+        })),
         why_fr: String::new(),
         why_en: String::new(),
     };

@@ -33,7 +33,7 @@ impl Desk {
 
     fn audit(&self) -> Vec<(String, String, String)> {
         let mut all: Vec<AuditEntry> = read_all(&*self.log, topics::AUDIT).unwrap();
-        all.sort_by(|a, b| a.at.cmp(&b.at));
+        all.sort_by_key(|entry| entry.at);
         all.into_iter().map(|entry| (entry.by, entry.action, entry.subject)).collect()
     }
 }
