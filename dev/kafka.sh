@@ -215,6 +215,9 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=16777216
 log.cleaner.backoff.ms=1000
+log.retention.check.interval.ms=1000
+log.initial.task.delay.ms=1000
+log.segment.delete.delay.ms=1000
 END
   if [ "$sasl" = no ]; then
     echo "listeners=CLIENT://${own[0]},CONTROLLER://${own[3]}"

@@ -22,6 +22,10 @@ use crate::log::Shared;
 use crate::native::{self, OffsetAt};
 use crate::reader::KafkaReader;
 
+/// How long to wait until what this process has committed can be seen. Brokers say that a transaction is committed before they have written so
+/// into every partition: a few milliseconds later, or more on a busy cluster.
+const OWN_COMMIT: Duration = Duration::from_secs(3);
+
 pub(crate) struct KafkaAdmin(pub Arc<Shared>);
 
 /// Lets a thread wait for one future. rdkafka's own threads complete it, so no runtime is needed.
@@ -53,8 +57,21 @@ fn settings(shared: &Shared, topic: &str) -> Result<BTreeMap<String, String>> {
         operation: "DescribeConfigs",
         ..shared.about("asking for a topic's settings")
     };
-    let found = wait(shared.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(shared)))
-        .map_err(|error| about.kafka(&error))?;
+    // Any broker may be asked, also one that has just died: then another one, after some seconds.
+    let deadline = Instant::now() + shared.config.request_timeout;
+    let short = shared.config.request_timeout.min(Duration::from_secs(5));
+    let found = loop {
+        let options = AdminOptions::new().request_timeout(Some(short));
+        match wait(shared.admin().describe_configs([&ResourceSpecifier::Topic(topic)], &options)) {
+            Ok(found) => break found,
+            Err(error) => {
+                let error = about.kafka(&error);
+                if error.consequence() != Consequence::Retriable || Instant::now() >= deadline {
+                    return Err(error);
+                }
+            }
+        }
+    };
     let mut all = BTreeMap::new();
     for resource in found {
         let resource = resource.map_err(|code| about.code(code, &code.to_string()))?;
@@ -94,35 +111,14 @@ impl KafkaAdmin {
     }
 
     fn list(&self, partitions: &[TopicPartition], at: OffsetAt) -> Result<BTreeMap<TopicPartition, Offset>> {
-        let about = self.0.about("asking for offsets");
-        let deadline = Instant::now() + self.0.config.request_timeout;
-        'again: loop {
-            let listed = native::list_offsets(&self.0.asking, partitions, at, self.0.config.request_timeout)
-                .map_err(|error| about.native(&error))?;
-            let mut found = BTreeMap::new();
-            for (at, offset, failed) in listed {
-                let Some(code) = failed else {
-                    found.insert(at, offset);
-                    continue;
-                };
-                let about = self.about("asking for offsets", &at.topic, "Describe");
-                let error = about.code(code, &code.to_string());
-                // A partition that was just made, or whose leader has just moved.
-                if error.consequence() == Consequence::Retriable && Instant::now() < deadline {
-                    std::thread::sleep(Duration::from_millis(20));
-                    continue 'again;
-                }
-                return Err(error);
-            }
-            return Ok(found);
-        }
+        self.0.list_offsets("asking for offsets", partitions, at)
     }
 
     fn ends(&self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffsets>> {
         let earliest = self.list(partitions, OffsetAt::Earliest)?;
         // What this process has committed is to be seen by it. Somebody else's open transaction may hold the end back for longer: no
         // reason to wait for that.
-        let deadline = Instant::now() + Duration::from_millis(500);
+        let deadline = Instant::now() + OWN_COMMIT;
         let latest = loop {
             let latest = self.list(partitions, OffsetAt::Latest)?;
             let mut behind = false;
@@ -162,7 +158,7 @@ impl Admin for KafkaAdmin {
         for (name, value) in &spec.config {
             topic = topic.set(name, value);
         }
-        let created = wait(self.0.admin.create_topics([&topic], &options(&self.0)));
+        let created = wait(self.0.admin().create_topics([&topic], &options(&self.0)));
         for outcome in created.map_err(|error| about.kafka(&error))? {
             if let Err((_, code)) = outcome {
                 if code == Code::TopicAlreadyExists {
@@ -200,7 +196,7 @@ impl Admin for KafkaAdmin {
         }
         if partitions > now {
             let wanted = NewPartitions::new(topic, partitions as usize);
-            let added = wait(self.0.admin.create_partitions([&wanted], &options(&self.0)));
+            let added = wait(self.0.admin().create_partitions([&wanted], &options(&self.0)));
             for outcome in added.map_err(|error| about.kafka(&error))? {
                 outcome.map_err(|(_, code)| about.code(code, &code.to_string()))?;
             }
@@ -210,7 +206,7 @@ impl Admin for KafkaAdmin {
 
     fn delete_topic(&self, topic: &str) -> Result<()> {
         let about = self.about("deleting a topic", topic, "Delete");
-        let deleted = wait(self.0.admin.delete_topics(&[topic], &options(&self.0)));
+        let deleted = wait(self.0.admin().delete_topics(&[topic], &options(&self.0)));
         for outcome in deleted.map_err(|error| about.kafka(&error))? {
             outcome.map_err(|(_, code)| about.code(code, &code.to_string()))?;
         }
@@ -237,7 +233,7 @@ impl Admin for KafkaAdmin {
             rdkafka::Offset::Offset(before),
         )
         .map_err(|error| about.kafka(&error))?;
-        let deleted = wait(self.0.admin.delete_records(&list, &options(&self.0)));
+        let deleted = wait(self.0.admin().delete_records(&list, &options(&self.0)));
         for element in deleted.map_err(|error| about.kafka(&error))?.elements() {
             element.error().map_err(|error| about.kafka(&error))?;
         }
@@ -248,7 +244,7 @@ impl Admin for KafkaAdmin {
         let about = self.0.about("listing topics");
         let metadata = self
             .0
-            .asking
+            .asking()
             .fetch_metadata(None, self.0.config.request_timeout)
             .map_err(|error| about.kafka(&error))?;
         let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
@@ -263,7 +259,7 @@ impl Admin for KafkaAdmin {
         let offsets = self.ends(&all)?;
         let metadata = self
             .0
-            .asking
+            .asking()
             .fetch_metadata(Some(topic), self.0.config.request_timeout)
             .map_err(|error| about.kafka(&error))?;
         let unknown = || LogError::UnknownTopic { topic: topic.to_owned() };
@@ -328,7 +324,7 @@ impl Admin for KafkaAdmin {
 
     fn list_groups(&self) -> Result<Vec<String>> {
         let about = self.0.about("listing groups");
-        let mut groups = native::list_groups(&self.0.asking, self.0.config.request_timeout)
+        let mut groups = native::list_groups(self.0.asking(), self.0.config.request_timeout)
             .map_err(|error| about.native(&error))?;
         groups.sort();
         groups.dedup();
@@ -338,10 +334,18 @@ impl Admin for KafkaAdmin {
     fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let about = self.group_about("describing a group", group);
         let timeout = self.0.config.request_timeout;
-        let described = match native::describe_group(&self.0.asking, group, timeout) {
-            Ok(found) => found,
-            Err(error) if error.code == Code::GroupIdNotFound => native::SysGroup::default(),
-            Err(error) => return Err(about.native(&error)),
+        let deadline = Instant::now() + timeout;
+        let described = loop {
+            let error = match native::describe_group(self.0.asking(), group, timeout) {
+                Ok(found) => break found,
+                Err(error) if error.code == Code::GroupIdNotFound => break native::SysGroup::default(),
+                Err(error) => about.native(&error),
+            };
+            // Coordinators take a moment on a new cluster, and when they move.
+            if error.consequence() != Consequence::Retriable || Instant::now() >= deadline {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(50));
         };
         let mut members: Vec<_> = described
             .members
@@ -352,13 +356,32 @@ impl Admin for KafkaAdmin {
             })
             .collect();
         members.sort();
-        let deadline = Instant::now() + timeout;
+        // What this process has committed is to be seen by it, though a broker writes the ends of transactions a moment after it has
+        // answered. Somebody else may have committed since: no reason to wait for long.
+        let waited_for = self.0.take_positions(group);
+        let (until, deadline) = (Instant::now() + OWN_COMMIT, Instant::now() + timeout);
         let offsets = loop {
-            let found = match native::group_offsets(&self.0.asking, group, timeout) {
+            let found = match native::group_offsets(self.0.asking(), group, timeout) {
                 Ok(found) => found,
                 Err(error) if error.code == Code::GroupIdNotFound => break Vec::new(),
-                Err(error) => return Err(about.native(&error)),
+                Err(error) => {
+                    let error = about.native(&error);
+                    if error.consequence() != Consequence::Retriable || Instant::now() >= deadline {
+                        return Err(error);
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
             };
+            if !waited_for.is_empty() {
+                let seen = |(at, offset): (&TopicPartition, &Offset)| {
+                    found.iter().any(|(found, position, _)| found == at && position == offset)
+                };
+                if !waited_for.iter().all(seen) && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+            }
             // Of a transaction that is being ended at this moment.
             let unstable = |failed: &Option<Code>| *failed == Some(Code::UnstableOffsetCommit);
             if !found.iter().any(|(_, _, failed)| unstable(failed)) || Instant::now() >= deadline {
@@ -394,7 +417,7 @@ impl Admin for KafkaAdmin {
             return Err(has_members(group));
         }
         let altered =
-            native::alter_group_offsets(&self.0.asking, group, offsets, self.0.config.request_timeout)
+            native::alter_group_offsets(self.0.asking(), group, offsets, self.0.config.request_timeout)
                 .map_err(|error| match error.code {
                     Code::UnknownMemberId | Code::NonEmptyGroup => has_members(group),
                     _ => about.native(&error),
@@ -413,7 +436,7 @@ impl Admin for KafkaAdmin {
 
     fn delete_group(&self, group: &str) -> Result<()> {
         let about = self.group_about("deleting a group", group);
-        let deleted = wait(self.0.admin.delete_groups(&[group], &options(&self.0)));
+        let deleted = wait(self.0.admin().delete_groups(&[group], &options(&self.0)));
         for outcome in deleted.map_err(|error| about.kafka(&error))? {
             match outcome {
                 Ok(_) | Err((_, Code::GroupIdNotFound)) => {}

@@ -103,6 +103,8 @@ impl KafkaConfig {
                     // Of each partition, since each has its own queue.
                     ("queued.max.messages.kbytes", "4096"),
                     ("auto.offset.reset", "earliest"),
+                    // Classic groups learn from it that partitions were added.
+                    ("topic.metadata.refresh.interval.ms", "10000"),
                     // The broker waits for nobody longer than a transaction may last.
                     ("socket.timeout.ms", &timeout),
                 ] {

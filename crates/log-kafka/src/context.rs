@@ -78,6 +78,10 @@ impl Context {
         self.closing.store(true, Ordering::Release);
     }
 
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The token as it is now.
     pub fn token(&self) -> Result<OAuthToken, String> {
         let secret = self.token.as_ref().ok_or("no token is configured")?;

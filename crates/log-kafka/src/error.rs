@@ -43,6 +43,7 @@ impl About<'_> {
 
     pub fn kafka(&self, error: &KafkaError) -> LogError {
         match error {
+            KafkaError::AdminOp(code) => self.code(*code, &error.to_string()),
             KafkaError::Transaction(inner) => self.code(inner.code(), &inner.string()),
             other => match other.rdkafka_error_code() {
                 Some(code) => self.code(code, &other.to_string()),

@@ -15,7 +15,7 @@ use vigie_log::{Fetched, LogError, Offset, Result, StartAt, TopicPartition};
 use crate::context::Context;
 use crate::doorbell::Doorbell;
 use crate::log::Shared;
-use crate::native::{Batches, OffsetAt, PartitionQueue, list_offsets, watermark_end};
+use crate::native::{Batches, OffsetAt, PartitionQueue, watermark_end};
 
 /// Records taken in one go; enough to make the call cheap, few enough to keep to the poll's limit.
 const MOST: usize = 1_000;
@@ -173,21 +173,12 @@ impl Fetcher {
     }
 
     fn within(&self, partition: &TopicPartition, offset: Offset) -> Result<Offset> {
-        let timeout = self.shared.config.request_timeout;
-        let about = crate::error::About {
-            topic: Some(&partition.topic),
-            operation: "Describe",
-            ..self.shared.about("seeking")
-        };
-        let mut ends = [0, 0];
+        let one = std::slice::from_ref(partition);
+        let mut ends = [offset; 2];
         for (end, at) in ends.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
-            let found = list_offsets(&self.shared.asking, std::slice::from_ref(partition), at, timeout)
-                .map_err(|error| about.native(&error))?;
-            *end = match found.first() {
-                Some((_, offset, None)) => *offset,
-                Some((_, _, Some(code))) => return Err(about.code(*code, &code.to_string())),
-                None => offset,
-            };
+            if let Some(found) = self.shared.list_offsets("seeking", one, at)?.get(partition) {
+                *end = *found;
+            }
         }
         let [earliest, latest] = ends;
         Ok(offset.clamp(earliest, latest.max(earliest)))
@@ -308,20 +299,11 @@ impl Fetcher {
             StartAt::Earliest => OffsetAt::Earliest,
             StartAt::Latest => OffsetAt::Latest,
         };
-        let mut found = BTreeMap::new();
-        if !missing.is_empty() {
-            let about = self.shared.about("finding where to start");
-            let listed = list_offsets(&self.shared.asking, &missing, at, self.shared.config.request_timeout)
-                .map_err(|error| about.native(&error))?;
-            for (at, offset, failed) in listed {
-                if let Some(code) = failed {
-                    let about =
-                        crate::error::About { topic: Some(&at.topic), operation: "Describe", ..about };
-                    return Err(about.code(code, &code.to_string()));
-                }
-                found.insert(at, offset);
-            }
-        }
+        let found = if missing.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.shared.list_offsets("finding where to start", &missing, at)?
+        };
         let starts = partitions.iter().zip(committed).map(|(at, committed)| {
             let offset = committed.or_else(|| found.get(at).copied()).unwrap_or(0);
             (at.clone(), offset)

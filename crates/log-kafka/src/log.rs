@@ -1,6 +1,6 @@
 //! The log: a cluster, seen through one set of clients.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use vigie_log::{
-    Admin, Clock, Log, LogError, Member, MemberConfig, Membership, Offset, Producer, ProducerConfig, Reader,
-    Result, SystemClock, TopicPartition,
+    Admin, Clock, Consequence, Log, LogError, Member, MemberConfig, Membership, Offset, Producer,
+    ProducerConfig, Reader, Result, SystemClock, TopicPartition,
 };
 
 use crate::KafkaConfig;
@@ -20,7 +20,7 @@ use crate::client::Role;
 use crate::context::{Context, Trouble};
 use crate::error::About;
 use crate::member::KafkaMember;
-use crate::native::NativeProducer;
+use crate::native::{NativeProducer, OffsetAt, list_offsets, serve_events};
 use crate::producer::KafkaProducer;
 use crate::reader::KafkaReader;
 
@@ -37,14 +37,16 @@ pub(crate) struct Shared {
     pub address: String,
     pub trouble: Arc<Trouble>,
     /// For questions: topics, offsets, groups. It belongs to no group.
-    pub asking: BaseConsumer<Context>,
-    pub admin: AdminClient<Context>,
+    asking: BaseConsumer<Context>,
+    admin: AdminClient<Context>,
     /// Producers without an id of their own that nobody uses at the moment; making one costs two round trips.
     pub idle: Mutex<Vec<(NativeProducer, String)>>,
     /// The newest generation of each member of this process, so that an old proof is refused without asking.
     generations: Mutex<HashMap<GroupMember, i32>>,
     /// Where the last committed records of this process begin, in partitions that nobody has asked about since.
     written: Mutex<HashMap<TopicPartition, Offset>>,
+    /// Positions that this process has committed in transactions, of groups that nobody has asked about since.
+    positions: Mutex<HashMap<String, BTreeMap<TopicPartition, Offset>>>,
     consumer_groups: OnceLock<bool>,
     /// What distinguishes this process's ids from those of all others.
     process: String,
@@ -80,6 +82,7 @@ impl KafkaLog {
             idle: Mutex::default(),
             generations: Mutex::default(),
             written: Mutex::default(),
+            positions: Mutex::default(),
             consumer_groups: OnceLock::new(),
             process,
             next: AtomicU64::new(0),
@@ -113,6 +116,50 @@ impl Shared {
 
     pub fn context(&self) -> Context {
         Context::new(Arc::clone(&self.trouble), self.config.token().cloned())
+    }
+
+    /// The client for questions. Nobody waits for its events, so they are served whenever it is used: errors, and tokens that are about to
+    /// expire.
+    pub fn asking(&self) -> &BaseConsumer<Context> {
+        while self.asking.poll(Duration::ZERO).is_some() {}
+        &self.asking
+    }
+
+    /// The client for changes; as above.
+    pub fn admin(&self) -> &AdminClient<Context> {
+        serve_events(self.admin.inner());
+        &self.admin
+    }
+
+    /// One offset of each partition, as a reader of committed records sees it. Partitions that were just made, or whose leader has just
+    /// moved, are asked for again.
+    pub fn list_offsets(
+        &self,
+        doing: &str,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+    ) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let about = self.about(doing);
+        let deadline = Instant::now() + self.config.request_timeout;
+        'again: loop {
+            let listed = list_offsets(self.asking(), partitions, at, self.config.request_timeout)
+                .map_err(|error| about.native(&error))?;
+            let mut found = BTreeMap::new();
+            for (at, offset, failed) in listed {
+                let Some(code) = failed else {
+                    found.insert(at, offset);
+                    continue;
+                };
+                let about = About { topic: Some(&at.topic), operation: "Describe", ..about };
+                let error = about.code(code, &code.to_string());
+                if error.consequence() == Consequence::Retriable && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue 'again;
+                }
+                return Err(error);
+            }
+            return Ok(found);
+        }
     }
 
     fn reach(&self, timeout: Duration) -> Result<()> {
@@ -166,7 +213,7 @@ impl Shared {
     }
 
     fn brokers(&self) -> usize {
-        self.asking
+        self.asking()
             .fetch_metadata(None, Duration::from_millis(500))
             .map_or(1, |metadata| metadata.brokers().len())
     }
@@ -175,7 +222,7 @@ impl Shared {
     pub fn partitions_now(&self, topic: &str) -> Result<Option<(u32, bool)>> {
         let about = About { topic: Some(topic), operation: "Describe", ..self.about("asking for a topic") };
         let metadata = self
-            .asking
+            .asking()
             .fetch_metadata(Some(topic), self.config.request_timeout)
             .map_err(|error| about.kafka(&error))?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
@@ -231,6 +278,20 @@ impl Shared {
     /// is committed before it has written so into every partition, a few milliseconds later.
     pub fn written(&self, at: &TopicPartition) -> Option<Offset> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied()
+    }
+
+    pub fn note_positions(&self, group: &str, offsets: &[(TopicPartition, Offset)]) {
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match positions.get_mut(group) {
+            Some(known) => known,
+            None => positions.entry(group.to_owned()).or_default(),
+        };
+        known.extend(offsets.iter().cloned());
+    }
+
+    /// What `note_positions` has noted since the last call.
+    pub fn take_positions(&self, group: &str) -> BTreeMap<TopicPartition, Offset> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).remove(group).unwrap_or_default()
     }
 
     pub fn seen(&self, at: &TopicPartition) {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use vigie_log::{
-    BatchBuilder, LogError, Membership, Offset, Producer, ProducerConfig, Result, TopicPartition,
+    BatchBuilder, Consequence, LogError, Membership, Offset, Producer, ProducerConfig, Result, TopicPartition,
 };
 
 use crate::client::Role;
@@ -42,6 +42,8 @@ pub(crate) struct KafkaProducer {
     /// Partitions in order of first append.
     appended: Vec<TopicPartition>,
     offsets: Vec<(Membership, Vec<(TopicPartition, Offset)>)>,
+    /// Those of them that the coordinator has.
+    sent: Vec<(Membership, Vec<(TopicPartition, Offset)>)>,
     /// Partition counts, so that a record is never sent to where there is nothing.
     counts: Vec<(Arc<str>, u32)>,
 }
@@ -67,6 +69,7 @@ impl KafkaProducer {
             spoilt: false,
             appended: Vec::new(),
             offsets: Vec::new(),
+            sent: Vec::new(),
             counts: Vec::new(),
         })
     }
@@ -85,7 +88,12 @@ impl KafkaProducer {
 
     /// Turns an error into the log's. After one that is fatal the producer is dead.
     fn failed(&mut self, error: &NativeError, doing: &str, member: Option<&Membership>) -> LogError {
-        let about = About { group: member.map(|member| &*member.group), member, ..self.about(doing) };
+        // The error does not say which topic; these are in question.
+        let mut topics: Vec<_> = self.appended.iter().map(|at| &*at.topic).collect();
+        topics.dedup();
+        let topics = topics.join(", ");
+        let topic = Some(topics.as_str()).filter(|topics| !topics.is_empty());
+        let about = About { topic, group: member.map(|member| &*member.group), member, ..self.about(doing) };
         let found = about.native(error);
         if error.fatal {
             tracing::warn!(target: "kafka", id = self.id, "a producer is fenced or broken: {}", error.text);
@@ -152,7 +160,7 @@ impl KafkaProducer {
                     return Err(self.failed(&error, "adding offsets to a transaction", Some(&member)));
                 }
             } else {
-                self.offsets.remove(0);
+                self.sent.push(self.offsets.remove(0));
             }
         }
         loop {
@@ -171,6 +179,9 @@ impl KafkaProducer {
         let known = self.appended.drain(..).zip(bases);
         let known: Vec<_> = known.filter_map(|(at, base)| base.map(|base| (at, base))).collect();
         self.shared.note_written(&known);
+        for (member, offsets) in &self.sent {
+            self.shared.note_positions(&member.group, offsets);
+        }
         Ok(known)
     }
 
@@ -178,6 +189,7 @@ impl KafkaProducer {
         self.open = false;
         self.appended.clear();
         self.offsets.clear();
+        self.sent.clear();
     }
 }
 
@@ -297,21 +309,26 @@ impl Producer for KafkaProducer {
                 outcome => break outcome,
             }
         };
-        let outcome = match aborted {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let found = self.failed(&error, "aborting a transaction", None);
-                // What cannot be aborted from here ends with this producer: a new one of the same id lets the broker do it.
-                self.native = None;
-                Err(found)
+        if let Err(error) = aborted {
+            let found = self.failed(&error, "aborting a transaction", None);
+            self.end();
+            self.native = None;
+            if found.consequence() == Consequence::TaskMigrated {
+                return Err(found);
             }
-        };
+            // It cannot be aborted from here, for example because the coordinator was never allowed to begin it: a new producer of the same
+            // id lets the broker end whatever there is.
+            tracing::debug!(target: "kafka", id = self.id, "beginning anew, since aborting failed: {found}");
+            self.spoilt = false;
+            self.native = Some(start(&self.shared, &self.id)?);
+            return Ok(());
+        }
         self.end();
-        if std::mem::take(&mut self.spoilt) && outcome.is_ok() {
+        if std::mem::take(&mut self.spoilt) {
             self.native = None;
             self.native = Some(start(&self.shared, &self.id)?);
         }
-        outcome
+        Ok(())
     }
 }
 

@@ -9,10 +9,9 @@ use vigie_log::{Fetched, LogError, Offset, Reader, Result, TopicPartition};
 
 use crate::client::Role;
 use crate::doorbell::Doorbell;
-use crate::error::About;
 use crate::fetcher::Fetcher;
 use crate::log::Shared;
-use crate::native::{OffsetAt, list_offsets};
+use crate::native::OffsetAt;
 
 /// Bytes of records that one poll hands out.
 const POLL_BYTES: usize = 4 << 20;
@@ -34,17 +33,8 @@ impl KafkaReader {
         let consumer = BaseConsumer::from_config_and_context(&config, shared.context())
             .map_err(|error| about.kafka(&error))?;
         let mut fetcher = Fetcher::new(shared, consumer, doorbell, false);
-        let listed =
-            list_offsets(&shared.asking, partitions, OffsetAt::Earliest, shared.config.request_timeout)
-                .map_err(|error| about.native(&error))?;
-        let mut starts = Vec::with_capacity(listed.len());
-        for (at, offset, failed) in listed {
-            if let Some(code) = failed {
-                let about = About { topic: Some(&at.topic), operation: "Describe", ..about };
-                return Err(about.code(code, &code.to_string()));
-            }
-            starts.push((at, offset));
-        }
+        let found = shared.list_offsets("starting a reader", partitions, OffsetAt::Earliest)?;
+        let starts: Vec<_> = found.into_iter().collect();
         fetcher.add(&starts)?;
         Ok(Self { fetcher })
     }

@@ -172,7 +172,7 @@ impl GroupProtocol for Subscribed {
     fn endpoints(&mut self) -> Result<Vec<MemberEndpoint>> {
         let about =
             About { group: Some(&self.group), ..self.shared.about("asking where members can be asked") };
-        let described = describe_group(&self.shared.asking, &self.group, self.shared.config.request_timeout)
+        let described = describe_group(self.shared.asking(), &self.group, self.shared.config.request_timeout)
             .map_err(|error| about.native(&error))?;
         let endpoint = |member: crate::native::GroupMember| {
             let (_, place) = member.client_id.rsplit_once('@')?;

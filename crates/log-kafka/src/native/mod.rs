@@ -24,7 +24,7 @@ use vigie_log::{Offset, TopicPartition};
 pub(crate) use admin::{GroupMember, OffsetAt, SysGroup};
 pub(crate) use admin::{alter_group_offsets, describe_group, group_offsets, list_groups, list_offsets};
 pub(crate) use consume::{Batches, PartitionQueue, group_proof, watermark_end};
-pub(crate) use produce::NativeProducer;
+pub(crate) use produce::{NativeProducer, serve_events};
 
 /// An error as librdkafka gives it.
 #[derive(Debug, Clone)]

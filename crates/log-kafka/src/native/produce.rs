@@ -324,6 +324,28 @@ fn headers_of(record: &RecordRef<'_>) -> *mut sys::rd_kafka_headers_t {
     }
 }
 
+/// Serves what waits in the main queue of a client that nobody polls, and asks for a token if it needs one.
+pub(crate) fn serve_events(client: &Client<Context>) {
+    let unused = Mutex::default();
+    // SAFETY: the queue's handle and each event are ours, and destroyed once.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_main(client.native_ptr());
+        loop {
+            let event = sys::rd_kafka_queue_poll(queue, 0);
+            if event.is_null() {
+                break;
+            }
+            serve(event, client, &unused);
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+    }
+    // Administrators' clients do not announce that a token is about to expire; to set it again costs nothing.
+    if client.context().has_token() {
+        refresh_token(client);
+    }
+}
+
 /// # Safety
 /// `event` is a valid event of this client.
 unsafe fn serve(event: *mut sys::rd_kafka_event_t, client: &Client<Context>, delivered: &Mutex<Delivered>) {

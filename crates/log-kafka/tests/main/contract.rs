@@ -3,7 +3,7 @@
 //!
 //! What of it a broker cannot be asked for (to compact now, to set its clock) has tests of its own in `retention`.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use vigie_log::contract::Subject;
@@ -70,12 +70,16 @@ impl Subject for OnKafka {
     }
 }
 
+/// The test that kills one of three nodes has them for itself.
+pub static THREE: RwLock<()> = RwLock::new(());
+
 macro_rules! rules {
     ($module:ident, $cluster:expr, $membership:expr; $($rule:ident)*) => {
         mod $module {
             $(
                 #[test]
                 fn $rule() {
+                    let _undisturbed = super::THREE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let Some(cluster) = $cluster else { return };
                     vigie_log::contract::$rule(&mut super::OnKafka::new(cluster, $membership));
                 }
@@ -113,4 +117,36 @@ rules!(one_node, crate::kafka::one_node(), vigie_log_kafka::MembershipMode::Auto
     errors_are_told_apart
     records_can_be_deleted
     times_are_found
+);
+
+rules!(three_nodes, crate::kafka::three_nodes(), vigie_log_kafka::MembershipMode::Auto;
+    order_is_kept_within_a_partition
+    open_and_aborted_transactions_are_hidden
+    records_and_offsets_appear_together
+    an_older_producer_is_fenced
+    transactions_of_many_threads_all_arrive
+    a_waiting_reader_wakes_on_a_commit
+    restart_keeps_everything
+    a_partition_has_one_owner
+    what_is_revoked_can_be_committed_first
+    a_member_goes_on_where_its_group_stopped
+    groups_are_described_altered_and_deleted
+    partitions_can_be_added
+    errors_are_told_apart
+    records_can_be_deleted
+);
+
+// `what_is_revoked_can_be_committed_first` has its like for classic groups, which revoke everything, in `groups`.
+rules!(classic, crate::kafka::one_node(), vigie_log_kafka::MembershipMode::Classic;
+    records_and_offsets_appear_together
+    a_failed_transaction_leaves_nothing
+    a_partition_has_one_owner
+    partition_n_of_every_topic_goes_to_one_member
+    an_old_generation_is_refused
+    a_closed_member_gives_way_at_once
+    a_member_goes_on_where_its_group_stopped
+    a_member_can_start_with_what_is_to_come
+    a_member_pauses_resumes_and_seeks
+    groups_are_described_altered_and_deleted
+    partitions_can_be_added
 );

@@ -107,6 +107,12 @@ pub fn three_nodes() -> Option<Cluster> {
     shared(&THREE, &["--nodes", "3"])
 }
 
+/// One node with logins, certificates and access rules.
+pub fn secured() -> Option<Cluster> {
+    static SECURED: Mutex<Option<Cluster>> = Mutex::new(None);
+    shared(&SECURED, &["--sasl"])
+}
+
 /// One node that the caller may stop.
 pub fn own_node() -> Option<Cluster> {
     has_java().then(|| Cluster::start(&[]))

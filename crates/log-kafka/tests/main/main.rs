@@ -10,7 +10,12 @@
 
 mod chaos;
 mod contract;
+mod crash;
+mod groups;
 mod kafka;
 mod proxy;
+mod retention;
+mod security;
+mod streams;
 mod streams_groups;
 mod trouble;
