@@ -44,6 +44,10 @@ pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
 };
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use state::fuzzing;
+
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub use runtime::simulation;

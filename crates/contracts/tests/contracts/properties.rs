@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use vigie_contracts::Contract;
 use vigie_domain::{Customer, CustomerId, PageEvent, ShopEvent};
 
 use crate::{BUILT_IN, contract};
@@ -44,6 +45,26 @@ proptest! {
     fn no_bytes_make_a_check_panic(raw in proptest::collection::vec(any::<u8>(), 0..200)) {
         for contract in BUILT_IN.iter() {
             let _ = contract.check_all::<Value>(&raw);
+        }
+        let _ = Contract::from_yaml(&String::from_utf8_lossy(&raw), "noise");
+    }
+
+    #[test]
+    fn no_change_of_a_contract_makes_its_reader_panic(
+        places in proptest::collection::vec((any::<proptest::sample::Index>(), any::<char>()), 1..6),
+        cut in any::<proptest::sample::Index>(),
+        cuts in any::<bool>(),
+    ) {
+        let mut text: Vec<char> = include_str!("../../../../contracts/evenements.yaml").chars().collect();
+        for (place, character) in places {
+            let place = place.index(text.len());
+            text[place] = character;
+        }
+        if cuts {
+            text.truncate(cut.index(text.len()));
+        }
+        if let Ok(contract) = Contract::from_yaml(&String::from_iter(text), "changed") {
+            let _ = contract.check_all::<Value>(b"{\"user_id\": 1}");
         }
     }
 }

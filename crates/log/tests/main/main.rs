@@ -9,5 +9,6 @@
 )]
 
 mod contract;
+mod decoders;
 mod faults;
 mod publisher;

@@ -8,6 +8,7 @@
 )]
 
 mod csv_input;
+mod decoders;
 mod running;
 mod scenario;
 mod users_http;

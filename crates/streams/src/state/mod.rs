@@ -16,6 +16,8 @@ mod folder;
 mod format;
 mod global;
 mod join_keys;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod key_value;
 mod memory;
 mod persistent;

@@ -103,7 +103,7 @@ fn encode_mark(mark: StoreMark) -> Vec<u8> {
 }
 
 /// A mark that cannot be read counts as none: the store is then rebuilt from its changelog.
-fn decode_mark(bytes: &[u8]) -> Option<StoreMark> {
+pub(super) fn decode_mark(bytes: &[u8]) -> Option<StoreMark> {
     let (head, tail) = bytes.split_first_chunk::<5>()?;
     let [version, crc @ ..] = *head;
     if u32::from_le_bytes(crc) != crc32fast::hash(tail) {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cogroup;
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod describe;
 #[cfg(test)]
 mod foreign_keys;
