@@ -266,6 +266,17 @@ pub enum StateError {
         /// The newest format that is known.
         supported: u32,
     },
+    /// A store that the program itself supplies refused.
+    #[error("the supplied state store `{store}`, partition {partition}, refused: {source}")]
+    Supplied {
+        /// The store.
+        store: String,
+        /// The partition.
+        partition: vigie_log::PartitionId,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
     /// The folder is used by another process.
     #[error(
         "the state directory {place} is in use by another process; give each process its own, or stop the other one"

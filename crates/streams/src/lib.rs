@@ -39,6 +39,8 @@ pub use state::{
     KeyValueStore, PutResult, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyVersionedStore,
     ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, VersionedKeyValueStore, VersionedRecord,
     WindowKey, WindowStore,
+    KeyValueStore, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore,
+    Staleness, StateStore, WindowKey, WindowStore,
 };
 pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
@@ -65,4 +67,6 @@ mod book {
     struct Joins;
     #[doc = include_str!("../../../docs/from-kafka-streams.md")]
     struct FromKafkaStreams;
+    #[doc = include_str!("../../../docs/tuning.md")]
+    struct Tuning;
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
-use vigie_log::Timestamp;
+use vigie_log::{PartitionId, Timestamp};
 
+use crate::error::BoxError;
 use crate::serde::{Json, Serde, SerdeRef};
+use crate::state::{LruStore, StateStore, Supplier};
 
 /// What a record's key must be to be grouped, joined or kept: cheap to compare and to copy.
 pub trait Key: Clone + std::hash::Hash + Eq + Send + 'static {}
@@ -238,6 +240,9 @@ pub(crate) struct StoreSettings {
     pub given: bool,
     /// How long older versions of rows are kept, if they are.
     pub history: Option<Duration>,
+    /// Whether entries stay in the typed cache from commit to commit.
+    pub cached: bool,
+    pub supplier: Option<Supplier>,
 }
 
 impl Default for StoreSettings {
@@ -249,6 +254,8 @@ impl Default for StoreSettings {
             topic_config: BTreeMap::new(),
             given: false,
             history: None,
+            cached: true,
+            supplier: None,
         }
     }
 }
@@ -289,6 +296,40 @@ impl<K, V> Store<K, V> {
     /// Without a changelog: lost with the local files.
     pub fn without_changelog(mut self) -> Self {
         self.settings.logged = false;
+        self.settings.given = true;
+        self
+    }
+
+    /// In memory, with the `entries` of each partition that were used last; what is pushed out is removed from the changelog too. Results
+    /// that were forgotten begin anew.
+    ///
+    /// ```
+    /// use vigie_streams::{Store, StoreBuilder, StreamsBuilder};
+    /// let mut builder = StreamsBuilder::new();
+    /// builder.add_state_store(StoreBuilder::key_value(Store::<String, i64>::named("recent").lru(10_000)));
+    /// ```
+    pub fn lru(mut self, entries: usize) -> Self {
+        self.settings.supplier = Some(Supplier::new(move |_, _| Ok(Arc::new(LruStore::new(entries)))));
+        self.settings.persistent = false;
+        self.settings.cached = false;
+        self.settings.given = true;
+        self
+    }
+
+    /// In stores of one's own: `supply` makes that of one partition, given the store's name and the partition. Whether it survives the
+    /// process is its own matter; the changelog makes it whole.
+    pub fn supplied(
+        mut self,
+        supply: impl Fn(&str, PartitionId) -> Result<Arc<dyn StateStore>, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.supplier = Some(Supplier::of_user(supply));
+        self.settings.given = true;
+        self
+    }
+
+    /// Keeps no entry in the typed cache beyond a commit: less memory, more work for keys that are used again and again.
+    pub fn without_cache(mut self) -> Self {
+        self.settings.cached = false;
         self.settings.given = true;
         self
     }

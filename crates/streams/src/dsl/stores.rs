@@ -100,16 +100,18 @@ pub(super) fn define<Q: Key, V: Value>(
     retention: Option<Retention>,
 ) -> StoreDef {
     let types = StoreTypes { keys: Arc::clone(&keys), values: Arc::clone(&values), retention };
-    let (store_name, logged) = (Arc::clone(name), settings.logged);
+    let (store_name, logged, cached) = (Arc::clone(name), settings.logged, settings.cached);
     StoreDef {
         name: Arc::clone(name),
         persistent: settings.persistent,
         logged,
         topic_config: settings.topic_config.clone(),
         history_ms: None,
+        supplier: settings.supplier.clone(),
         factory: Arc::new(move |committed| {
             let (name, keys, values) = (Arc::clone(&store_name), Arc::clone(&keys), Arc::clone(&values));
-            Ok(Box::new(TypedStore::<Q, V>::new(name, keys, values, retention, committed)?))
+            let store = TypedStore::<Q, V>::new(name, keys, values, retention, committed)?;
+            Ok(Box::new(if cached { store } else { store.without_cache() }))
         }),
         types: Arc::new(types),
     }

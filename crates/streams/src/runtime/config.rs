@@ -75,6 +75,7 @@ pub struct Config {
     pub(crate) client_id: Option<String>,
     pub(crate) endpoint: Option<(String, u16)>,
     pub(crate) standby_replicas: u32,
+    pub(crate) state_cleanup_delay: Duration,
     pub(crate) handlers: Handlers,
     pub(crate) uncaught: UncaughtHandler,
     pub(crate) listener: Option<StateListener>,
@@ -105,6 +106,7 @@ impl Config {
             client_id: None,
             endpoint: None,
             standby_replicas: 0,
+            state_cleanup_delay: Duration::from_secs(600),
             handlers: Handlers {
                 deserialization: ErrorHandler::log_and_fail(),
                 processing: ErrorHandler::log_and_fail(),
@@ -232,6 +234,12 @@ impl Config {
     /// restore. Default: 0. With Apache Kafka the group's own setting `streams.num.standby.replicas` has the last word.
     pub fn standby_replicas(mut self, copies: u32) -> Self {
         self.standby_replicas = copies;
+        self
+    }
+
+    /// How long state on disk stays when its task has left this process: it may come back. Default: ten minutes.
+    pub fn state_cleanup_delay(mut self, delay: Duration) -> Self {
+        self.state_cleanup_delay = delay;
         self
     }
 

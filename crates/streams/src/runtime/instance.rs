@@ -305,6 +305,9 @@ pub(crate) fn open_store(
     memory: &dyn Backend,
     disk: Option<&dyn Backend>,
 ) -> Result<Arc<dyn Committed>, StateError> {
+    if let Some(supplier) = &def.supplier {
+        return memory.open_supplied(&def.name, partition, supplier);
+    }
     match disk {
         Some(disk) if def.persistent => disk.open(&def.name, partition, def.logged),
         _ => memory.open(&def.name, partition, def.logged),

@@ -1,5 +1,6 @@
 //! What runs a topology over a log: threads that own tasks, commits, restores, and what can be asked of them.
 
+mod cleaning;
 mod config;
 mod global;
 mod group;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vigie_log::{Admin, GroupTopology, MemberEndpoint};
 
+use super::cleaning::Cleaning;
 use super::config::Config;
 use super::output::TopicDirectory;
 use super::topics::PartitionCounts;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     /// No records are processed for now.
     pub paused: AtomicBool,
     endpoints: Mutex<Endpoints>,
+    pub cleaning: Cleaning,
     /// Tasks that a thread of this process holds. One that another thread has lost without knowing it yet must be let go first: two
     /// tasks on one local store would overwrite each other's restores.
     held: Mutex<BTreeSet<TaskId>>,
@@ -115,6 +117,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             endpoints: Mutex::default(),
+            cleaning: Cleaning::default(),
             held: Mutex::default(),
             #[cfg(any(test, feature = "simulation"))]
             crash: None,
@@ -134,6 +137,11 @@ impl Shared {
     /// Takes a task for a thread; `false` while another thread of this process holds it.
     pub(crate) fn hold(&self, id: TaskId) -> bool {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    /// Whether a thread of this process holds a task or a copy of it.
+    pub(crate) fn is_held(&self, id: TaskId) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     /// Lets a task go.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vigie_log::{Offset, PartitionId, Timestamp};
 
+use super::supplied::Supplier;
 use crate::error::StateError;
 
 /// What a store remembers beside its values.
@@ -47,6 +48,10 @@ pub(crate) trait Committed: Send + Sync {
     fn write(&self, batch: &Writes) -> Result<(), StateError>;
     /// Removes everything, the mark too.
     fn wipe(&self) -> Result<(), StateError>;
+    /// Keys that must go when these writes come, for a store of bounded size.
+    fn overflow(&self, _staged: &Writes) -> Result<Vec<Vec<u8>>, StateError> {
+        Ok(Vec::new())
+    }
     /// This store's place in a batch over several stores, if its backend has such batches.
     fn place(&self) -> Option<&super::persistent::Place> {
         None
@@ -156,6 +161,19 @@ pub(crate) trait Backend: Send + Sync {
         partition: PartitionId,
         logged: bool,
     ) -> Result<Arc<dyn Committed>, StateError>;
+    /// The stores and partitions of which something is kept beyond the process.
+    fn stored(&self) -> Result<Vec<(String, PartitionId)>, StateError> {
+        Ok(Vec::new())
+    }
+    /// Opens a store that is made elsewhere.
+    fn open_supplied(
+        &self,
+        store: &str,
+        partition: PartitionId,
+        supplier: &Supplier,
+    ) -> Result<Arc<dyn Committed>, StateError> {
+        supplier.open(store, partition)
+    }
     /// Applies a batch. What is not logged is then on disk, all of it or nothing.
     fn apply(&self, batch: &StoreBatch) -> Result<(), StateError>;
     /// After writes to these stores other than by [`apply`](Self::apply): keeps within the memory budget, and with `flush_due` puts on disk

@@ -1,6 +1,7 @@
 //! Committed state in memory: rebuilt from the changelog at each start.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use vigie_log::PartitionId;
 
 use super::committed::{Backend, Committed, StoreBatch, StoreMark, Visit, Writes};
+use super::supplied::Supplier;
 use crate::error::StateError;
 
 #[derive(Default)]
@@ -110,11 +112,26 @@ impl Backend for MemoryBackend {
 pub(crate) struct KeptMemory(Mutex<BTreeMap<(String, PartitionId), Kept>>);
 
 struct Kept {
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Committed>,
     unused_since: Option<Duration>,
 }
 
 impl KeptMemory {
+    fn keep(
+        &self,
+        store: &str,
+        partition: PartitionId,
+        make: impl FnOnce() -> Result<Arc<dyn Committed>, StateError>,
+    ) -> Result<Arc<dyn Committed>, StateError> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = match all.entry((store.to_owned(), partition)) {
+            Entry::Occupied(kept) => kept.into_mut(),
+            Entry::Vacant(place) => place.insert(Kept { store: make()?, unused_since: None }),
+        };
+        kept.unused_since = None;
+        Ok(Arc::clone(&kept.store))
+    }
+
     /// Frees what nobody has used for this long; `now` is any clock that goes on.
     pub(crate) fn forget_unused(&self, now: Duration, after: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,12 +149,16 @@ impl KeptMemory {
 
 impl Backend for KeptMemory {
     fn open(&self, store: &str, partition: PartitionId, _: bool) -> Result<Arc<dyn Committed>, StateError> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = all
-            .entry((store.to_owned(), partition))
-            .or_insert_with(|| Kept { store: Arc::default(), unused_since: None });
-        kept.unused_since = None;
-        Ok(Arc::clone(&kept.store) as Arc<dyn Committed>)
+        self.keep(store, partition, || Ok(Arc::new(MemoryStore::default())))
+    }
+
+    fn open_supplied(
+        &self,
+        store: &str,
+        partition: PartitionId,
+        supplier: &Supplier,
+    ) -> Result<Arc<dyn Committed>, StateError> {
+        self.keep(store, partition, || supplier.open(store, partition))
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<(), StateError> {

@@ -12,6 +12,8 @@
 
 mod budget;
 mod committed;
+#[cfg(test)]
+mod contract;
 mod folder;
 mod format;
 mod global;
@@ -19,6 +21,7 @@ mod join_keys;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod key_value;
+mod lru;
 mod memory;
 mod persistent;
 mod query;
@@ -27,6 +30,7 @@ mod resident;
 mod scan;
 mod session;
 mod session_query;
+mod supplied;
 mod table;
 mod typed;
 mod versioned;
@@ -50,6 +54,7 @@ pub(crate) use join_keys::{
 };
 pub use key_value::KeyValueStore;
 pub(crate) use key_value::after_prefix;
+pub(crate) use lru::LruStore;
 pub(crate) use memory::{KeptMemory, MemoryBackend};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use memory::{SurvivingBackend, Survivors};
@@ -66,6 +71,9 @@ pub use versioned::{PutResult, VersionedKeyValueStore, VersionedRecord};
 pub(crate) use versioned::{VersionKeys, VersionSlot, VersionedStore, find_as_of, history};
 pub use versioned_query::ReadOnlyVersionedStore;
 pub(crate) use versions::{Cell, CellSerde};
+pub use supplied::StateStore;
+pub(crate) use supplied::Supplier;
+pub(crate) use typed::{Retention, TypedStore};
 pub use window::WindowStore;
 pub(crate) use window::{windows_between, windows_of};
 

@@ -87,7 +87,7 @@ fn database_error(place: &str, error: &fjall::Error) -> StateError {
     StateError::Database { place: place.to_owned(), reason: error.to_string() }
 }
 
-fn encode_mark(mark: StoreMark) -> Vec<u8> {
+pub(super) fn encode_mark(mark: StoreMark) -> Vec<u8> {
     let mut body = Vec::with_capacity(37);
     body.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
     body.extend_from_slice(&mark.position.to_le_bytes());
@@ -286,6 +286,20 @@ impl Backend for PersistentBackend {
         } else {
             Ok(self.place(store, partition)?)
         }
+    }
+
+    fn stored(&self) -> Result<Vec<(String, PartitionId)>, StateError> {
+        let mut found = Vec::new();
+        for guard in self.marks.iter() {
+            let key = guard.key().map_err(|e| database_error(&self.place, &e))?;
+            let name = std::str::from_utf8(&key).ok().and_then(|name| name.rsplit_once('/'));
+            if let Some((store, partition)) = name
+                && let Ok(partition) = partition.parse()
+            {
+                found.push((store.to_owned(), partition));
+            }
+        }
+        Ok(found)
     }
 
     fn apply(&self, batch: &StoreBatch) -> Result<(), StateError> {

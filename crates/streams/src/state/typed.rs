@@ -82,6 +82,8 @@ pub(crate) struct TypedStore<Q, V> {
     /// The segment up to which everything has been removed.
     expired_to: Option<i64>,
     scratch: Vec<u8>,
+    /// Whether entries stay in the cache after a commit.
+    cached: bool,
     /// The cache's part of the memory budget; not counted in tests and in the test driver.
     held: Option<(MemoryBudget, Held)>,
     /// Bytes of a key and its value as they were written last, on average: what they have on the heap is about that.
@@ -115,6 +117,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             committed_latest: latest,
             expired_to: None,
             scratch: Vec::new(),
+            cached: true,
             held: None,
             entry_bytes: 32,
         })
@@ -123,6 +126,24 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
     /// Memory of the typed cache, about: entries, their index, and what keys and values have on the heap, with the allocator's part.
     fn cache_bytes(&self) -> usize {
         self.cache.capacity() * (size_of::<(Q, Entry<V>)>() + 16) + self.cache.len() * (self.entry_bytes + 24)
+    }
+
+    /// Entries leave the cache with each commit.
+    pub(crate) fn without_cache(self) -> Self {
+        Self { cached: false, ..self }
+    }
+
+    /// Stages the removal of what a store of bounded size has no room for, and says so to the changelog.
+    fn make_room(&mut self, changelog: &mut Option<&mut BatchBuilder>) -> Result<(), StateError> {
+        for key in self.committed.overflow(&self.staged)? {
+            if let Some(changelog) = changelog {
+                self.scratch.clear();
+                self.keys.write_changelog(&key, &mut self.scratch);
+                changelog.push(self.observed.max(0), Some(&self.scratch), None, &[]);
+            }
+            put_bytes(&mut self.staged, &key, None);
+        }
+        Ok(())
     }
 
     fn encode_error(&self, source: SerdeError) -> StateError {
@@ -406,6 +427,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
             }
         }
         self.scratch = key_out;
+        self.make_room(&mut changelog)?;
         self.expire(&mut changelog)
     }
 
@@ -425,7 +447,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
         self.committed_latest = self.latest;
         let bytes = self.cache_bytes();
         let share = self.held.as_ref().map_or(usize::MAX, |(budget, _)| budget.cache_share());
-        if self.cache.len() > cache_entries || bytes > share {
+        if self.cache.len() > cache_entries || bytes > share || !self.cached {
             let each = bytes / self.cache.len().max(1);
             self.cache.clear();
             self.cache.shrink_to(cache_entries.min(share / each.max(1)) / 2);

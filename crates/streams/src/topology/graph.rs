@@ -9,7 +9,7 @@ use vigie_log::RecordRef;
 use crate::error::{Failure, StateError, TopologyError};
 use crate::processor::{AnyNode, SourceNode, Wiring};
 use crate::serde::SerdeRegistry;
-use crate::state::{AnyStore, Committed};
+use crate::state::{AnyStore, Committed, Supplier};
 
 pub(crate) type NodeId = usize;
 pub(crate) type NodeFactory = Arc<dyn Fn(&mut Wiring<'_>) -> Box<dyn AnyNode> + Send + Sync>;
@@ -79,6 +79,8 @@ pub(crate) struct StoreDef {
     pub topic_config: BTreeMap<String, String>,
     /// How long a versioned store keeps older versions.
     pub history_ms: Option<i64>,
+    /// Makes its committed side, where that is not the engine's own.
+    pub supplier: Option<Supplier>,
     pub factory: StoreFactory,
     /// The `StoreTypes` that readers downcast.
     pub types: Arc<dyn Any + Send + Sync>,

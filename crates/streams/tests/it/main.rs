@@ -32,6 +32,7 @@ mod standbys;
 mod stateless;
 #[cfg(test)]
 mod stream_joins;
+mod stores;
 #[cfg(test)]
 mod suppress;
 #[cfg(test)]

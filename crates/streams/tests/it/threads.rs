@@ -209,3 +209,46 @@ fn damaged_files_are_replaced_from_the_changelog() {
         run(i64::try_from(round).unwrap() + 2);
     }
 }
+
+#[test]
+fn state_of_tasks_that_run_elsewhere_is_removed_after_a_while() {
+    let log = log(&[("in", 4), ("out", 1)]);
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let told: Arc<std::sync::Mutex<Vec<(u32, i64)>>> = Arc::default();
+    let start = |client: &str, dir: &std::path::Path| {
+        let told = Arc::clone(&told);
+        let config = config(&log)
+            .client_id(client)
+            .state_dir(dir)
+            .state_cleanup_delay(Duration::from_millis(300))
+            .restore_listener(move |event| {
+                if let vigie_streams::RestorePhase::Start { from, .. } = event.phase {
+                    told.lock().unwrap().push((event.partition.partition, from));
+                }
+            });
+        let app = Streams::new(count(), config).start().unwrap();
+        assert!(app.wait_for(State::Running, PATIENCE));
+        app
+    };
+    let first = start("p1", one.path());
+    feed(&log, "a");
+    until("all is counted", || end(&log, "out") == 4);
+    let second = start("p2", two.path());
+    until("two have left", || first.metrics().tasks.len() == 2 && second.metrics().tasks.len() == 2);
+    let gone: Vec<u32> = second.metrics().tasks.iter().map(|task| task.partition).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    told.lock().unwrap().clear();
+    assert!(second.close(PATIENCE));
+    until("they are back", || first.metrics().tasks.len() == 4 && first.state() == State::Running);
+    let mut restored = told.lock().unwrap().clone();
+    restored.sort_unstable();
+    assert_eq!(
+        restored,
+        gone.iter().map(|partition| (*partition, 0)).collect::<Vec<_>>(),
+        "from the beginning"
+    );
+    feed(&log, "a");
+    until("they count on", || end(&log, "out") == 8);
+    let counts = first.store::<String, i64>("counts").unwrap();
+    until("from where they were", || counts.all().all(|entry| entry.unwrap().1 == 2));
+}

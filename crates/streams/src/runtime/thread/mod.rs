@@ -28,9 +28,6 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 /// How long a turn waits at most, so that a stop is noticed soon.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// How long state in memory stays for a task that has left: it may come back, or be on its way to another thread.
-const KEEP_MEMORY: Duration = Duration::from_secs(10);
-
 /// Why a turn could not be finished, by what must be done about it.
 enum Trouble {
     /// Wait, then take the turn again.
@@ -331,7 +328,7 @@ impl StreamThread {
 
     /// What a thread does now and then for the whole process.
     fn look_around(&mut self) {
-        self.shared.memory.forget_unused(self.shared.config.clock.monotonic(), KEEP_MEMORY);
+        self.shared.clean_up();
         if self.shared.config.endpoint.is_some()
             && let Some(member) = self.member.as_mut()
             && self.shared.time_for_endpoints()
