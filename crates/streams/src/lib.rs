@@ -40,7 +40,7 @@ pub use state::{
     ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, VersionedKeyValueStore, VersionedRecord,
     WindowKey, WindowStore,
     KeyValueStore, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore,
-    Staleness, StateStore, WindowKey, WindowStore,
+    Staleness, StateStore, StoreVisitor, WindowKey, WindowStore,
 };
 pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,

@@ -17,7 +17,10 @@ use crate::serde::{I64, Utf8};
 
 /// A store as a user might write it.
 #[derive(Default)]
-struct Own(Mutex<(BTreeMap<Vec<u8>, Vec<u8>>, Option<Vec<u8>>)>);
+struct Own(Mutex<Content>);
+
+/// Entries and the note.
+type Content = (Model, Option<Vec<u8>>);
 
 impl StateStore for Own {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BoxError> {
@@ -28,7 +31,7 @@ impl StateStore for Own {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
         reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: super::StoreVisitor<'_>,
     ) -> Result<(), BoxError> {
         let held = self.0.lock().unwrap();
         let mut range = held.0.range::<[u8], _>((from, to));

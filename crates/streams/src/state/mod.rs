@@ -73,6 +73,7 @@ pub use versioned_query::ReadOnlyVersionedStore;
 pub(crate) use versions::{Cell, CellSerde};
 pub use supplied::StateStore;
 pub(crate) use supplied::Supplier;
+pub use supplied::{StateStore, StoreVisitor};
 pub(crate) use typed::{Retention, TypedStore};
 pub use window::WindowStore;
 pub(crate) use window::{windows_between, windows_of};

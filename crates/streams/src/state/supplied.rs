@@ -11,6 +11,9 @@ use super::committed::{Committed, StoreMark, Visit, Writes};
 use super::persistent::{decode_mark, encode_mark};
 use crate::error::{BoxError, StateError};
 
+/// Called for each entry of a scan, key and value; says whether to go on.
+pub type StoreVisitor<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Where the committed entries of one partition of a store are kept. Written by one thread, read by many at the same time.
 ///
 /// An example is `examples/own_store.rs`; the rules are those of every store: what [`write`](Self::write) was given is there entirely or
@@ -25,7 +28,7 @@ pub trait StateStore: Send + Sync + 'static {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
         reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: StoreVisitor<'_>,
     ) -> Result<(), BoxError>;
     /// Puts entries and, with `None`, removes them; the last of a key wins. Keeps `note` beside them.
     fn write(

@@ -1,15 +1,15 @@
 //! Stores of bounded size and stores that the user writes, in a running program.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vigie_log::{Log, SimulatedLog, TopicPartition};
 use vigie_streams::serde::{I64, Utf8};
 use vigie_streams::{
-    BoxError, Config, Consumed, DriverConfig, State, StateStore, Store, Streams, StreamsBuilder, Topology,
-    TopologyTestDriver,
+    BoxError, Config, Consumed, DriverConfig, State, StateStore, Store, StoreVisitor, Streams,
+    StreamsBuilder, Topology, TopologyTestDriver,
 };
 
 use crate::running::{PATIENCE, log, send, until};
@@ -69,10 +69,13 @@ fn what_a_bounded_store_forgot_is_not_restored() {
     assert_eq!(removed, 2, "the changelog says so");
 }
 
+/// Entries and the note.
+type Content = (BTreeMap<Vec<u8>, Vec<u8>>, Option<Vec<u8>>);
+
 /// Entries in a map that outlives the program.
 #[derive(Default)]
 struct Own {
-    held: Mutex<(BTreeMap<Vec<u8>, Vec<u8>>, Option<Vec<u8>>)>,
+    held: Mutex<Content>,
     full: Mutex<bool>,
 }
 
@@ -85,7 +88,7 @@ impl StateStore for Own {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
         reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: StoreVisitor<'_>,
     ) -> Result<(), BoxError> {
         let held = self.held.lock().unwrap();
         let mut range = held.0.range::<[u8], _>((from, to));
