@@ -233,6 +233,9 @@ fn state_of_tasks_that_run_elsewhere_is_removed_after_a_while() {
     let first = start("p1", one.path());
     feed(&log, "a");
     until("all is counted", || end(&log, "out") == 4);
+    // State reaches the disk with the close at the latest.
+    assert!(first.close(PATIENCE));
+    let first = start("p1", one.path());
     let second = start("p2", two.path());
     until("two have left", || first.metrics().tasks.len() == 2 && second.metrics().tasks.len() == 2);
     let gone: Vec<u32> = second.metrics().tasks.iter().map(|task| task.partition).collect();

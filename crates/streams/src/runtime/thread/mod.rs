@@ -207,11 +207,9 @@ impl StreamThread {
         }
         self.flow_control(paused)?;
         self.commit_if_due()?;
-        if !paused {
-            self.keep_standbys()?;
-        }
+        let looked = !paused && self.keep_standbys()?;
         self.look_around();
-        if moved || busy {
+        if moved || busy || looked {
             self.publish();
         }
         Ok(busy)

@@ -46,16 +46,16 @@ impl StreamThread {
         self.standbys.kept.retain(|id, _| wanted.contains(id));
     }
 
-    /// Makes the copies that are missing and reads what has come in their changelogs.
-    pub(super) fn keep_standbys(&mut self) -> Result<(), Trouble> {
+    /// Makes the copies that are missing and reads what has come in their changelogs; tells whether it has looked.
+    pub(super) fn keep_standbys(&mut self) -> Result<bool, Trouble> {
         if self.standbys.wanted.is_empty() {
             self.standbys.busy = false;
-            return Ok(());
+            return Ok(false);
         }
         let now = self.shared.config.clock.monotonic();
         let looked = self.standbys.looked;
         if !self.standbys.busy && looked.is_some_and(|at| now.saturating_sub(at) < LOOK_EVERY) {
-            return Ok(());
+            return Ok(false);
         }
         self.standbys.looked = Some(now);
         self.standbys.busy = false;
@@ -88,7 +88,7 @@ impl StreamThread {
             self.standbys.drop_task(id);
             may_wait(id, error)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
