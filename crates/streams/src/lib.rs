@@ -37,10 +37,8 @@ pub use runtime::{
 };
 pub use state::{
     KeyValueStore, PutResult, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyVersionedStore,
-    ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, VersionedKeyValueStore, VersionedRecord,
-    WindowKey, WindowStore,
-    KeyValueStore, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyWindowStore, SessionKey, SessionStore,
-    Staleness, StateStore, StoreVisitor, WindowKey, WindowStore,
+    ReadOnlyWindowStore, SessionKey, SessionStore, Staleness, StateStore, StoreVisitor,
+    VersionedKeyValueStore, VersionedRecord, WindowKey, WindowStore,
 };
 pub use topology::{
     EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,

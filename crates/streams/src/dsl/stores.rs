@@ -156,6 +156,7 @@ pub(crate) fn versioned_def<K: Key, V: Value>(
         logged,
         topic_config,
         history_ms: Some(history_ms),
+        supplier: settings.supplier.clone(),
         factory: Arc::new(move |committed| {
             let (name, key, value) = (Arc::clone(&store_name), Arc::clone(&key), Arc::clone(&value));
             Ok(Box::new(VersionedStore::new(name, key, value, retention, logged, committed)?))

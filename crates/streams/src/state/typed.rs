@@ -141,7 +141,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
                 self.keys.write_changelog(&key, &mut self.scratch);
                 changelog.push(self.observed.max(0), Some(&self.scratch), None, &[]);
             }
-            put_bytes(&mut self.staged, &key, None);
+            self.staged.push(&key, None);
         }
         Ok(())
     }

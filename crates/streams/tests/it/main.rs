@@ -31,8 +31,9 @@ mod standbys;
 #[cfg(test)]
 mod stateless;
 #[cfg(test)]
-mod stream_joins;
 mod stores;
+#[cfg(test)]
+mod stream_joins;
 #[cfg(test)]
 mod suppress;
 #[cfg(test)]
