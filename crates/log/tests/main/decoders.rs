@@ -30,7 +30,10 @@ fn with_its_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn sample(records: &[(i64, Option<Vec<u8>>, Option<Vec<u8>>)], base: i64) -> Vec<u8> {
+/// Timestamp, key, value.
+type Sample = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn sample(records: &[Sample], base: i64) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     for (at, key, value) in records {
         let header = [Header { name: "h", value: value.as_deref() }];
