@@ -15,6 +15,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "flush.ms",
     "index.interval.bytes",
     "max.compaction.lag.ms",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
     "message.timestamp.type",
     "min.insync.replicas",
     "preallocate",

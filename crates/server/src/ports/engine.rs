@@ -15,7 +15,12 @@ pub trait Engine: Send + Sync {
     /// The sinks that write the stores.
     fn sinks(&self) -> Vec<SinkStatus>;
     /// Interactive query: views per page in the window that contains `now` (ms since the epoch); pages without a view are absent.
+    /// Of all instances that share the work.
     fn page_counts(&self, now: i64) -> BTreeMap<String, i64>;
+    /// The same for the partitions that this instance owns: what the others ask for.
+    fn page_counts_here(&self, now: i64) -> BTreeMap<String, i64> {
+        self.page_counts(now)
+    }
     /// Size of a page window, ms.
     fn page_window_ms(&self) -> i64;
 }

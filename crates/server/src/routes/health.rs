@@ -54,6 +54,7 @@ pub(crate) fn parts(app: &crate::app::App, trouble: Option<String>) -> Vec<Part>
     let state = match engine.state.to_lowercase().as_str() {
         "running" => "en marche",
         "rebalancing" => "partage des partitions en cours",
+        "elsewhere" => "dans d’autres instances",
         "created" => "démarrage",
         "pending_shutdown" | "pendingshutdown" => "arrêt en cours",
         "not_running" | "notrunning" => "arrêté",
@@ -61,7 +62,7 @@ pub(crate) fn parts(app: &crate::app::App, trouble: Option<String>) -> Vec<Part>
         other => other,
     }
     .to_owned();
-    part("engine", engine.state.eq_ignore_ascii_case("running"), (engine.state, state));
+    part("engine", matches!(engine.state.to_lowercase().as_str(), "running" | "elsewhere"), (engine.state, state));
     match app.views.count(crate::views::CUSTOMERS, &[]) {
         Ok(count) => part("stores", true, (format!("{count} customers"), format!("{count} clients"))),
         Err(error) => part("stores", false, both(error.to_string())),

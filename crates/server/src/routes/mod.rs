@@ -44,6 +44,7 @@ use crate::problem::Problem;
         health::openapi_json,
         pages::publish,
         pages::analytics,
+        pages::counts_here,
         pages::series,
         pages::mapped,
         overview::info,
@@ -139,6 +140,7 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
         .route("/api/v1/models/rollback", post(learning::rollback))
         .route("/api/v1/learning", get(learning::report))
         .route("/api/v1/audit", get(learning::audit))
+        .route("/api/v1/state/page-counts", get(pages::counts_here))
         .route("/api/v1/pages/series", get(pages::series))
         .route("/api/v1/pages/mapped", get(pages::mapped))
         .route("/api/v1/shop", get(shop::shop))

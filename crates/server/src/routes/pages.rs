@@ -90,6 +90,27 @@ pub(crate) async fn analytics(State(context): State<Arc<Context>>) -> Result<Res
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(messages)).into_response())
 }
 
+/// A moment.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CountsQuery {
+    /// Of the window that contains this time, ms since the epoch; now unless said.
+    at: Option<i64>,
+}
+
+/// The counts of one window that this instance owns; other instances ask for them to answer `/analytics` as a whole.
+#[utoipa::path(get, path = "/api/v1/state/page-counts", params(CountsQuery), responses((status = 200, body = BTreeMap<String, i64>)))]
+pub(crate) async fn counts_here(
+    State(context): State<Arc<Context>>,
+    Query(query): Query<CountsQuery>,
+) -> Result<Json<BTreeMap<String, i64>>, Problem> {
+    blocking(&context, move |context| {
+        let at = query.at.unwrap_or_else(|| context.app.clock.now());
+        Ok(Json(context.app.engine.page_counts_here(at)))
+    })
+    .await
+}
+
 /// One window.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Window {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vigie_log::{Clock, Log, LogError, SystemClock};
-use vigie_log_embedded::{EmbeddedConfig, EmbeddedLog};
 
 use super::remote::Remote;
 use super::{Exit, Failure, Global};
@@ -89,7 +88,7 @@ pub(super) fn open_or_ask(data: &Path, config: &Config) -> Result<Place, Failure
 
 fn open_raw(data: &Path, config: &Config, create: bool) -> Result<Result<Arc<dyn Log>, LogError>, Failure> {
     let folder = log_folder(data);
-    if !create && !folder.is_dir() {
+    if !create && config.log.is_embedded() && !folder.is_dir() {
         return Err(Failure::new(
             Exit::Unavailable,
             format!(
@@ -99,17 +98,8 @@ fn open_raw(data: &Path, config: &Config, create: bool) -> Result<Result<Arc<dyn
         ));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let options = EmbeddedConfig {
-        durability: match config.log.durability {
-            config::Durability::Commit => vigie_log_embedded::Durability::Commit,
-            config::Durability::Interval => {
-                vigie_log_embedded::Durability::Interval(std::time::Duration::from_secs(1))
-            }
-        },
-        maintenance_interval: None,
-        ..EmbeddedConfig::new(clock)
-    };
-    Ok(EmbeddedLog::open(&folder, options).map(|log| log as Arc<dyn Log>))
+    let options = crate::log::EmbeddedOptions { cache_bytes: None, maintenance: false };
+    Ok(crate::log::open(data, &config.log, &clock, &options).map(|log| log.shared()))
 }
 
 /// The instance that says that it runs in this folder, if it answers.

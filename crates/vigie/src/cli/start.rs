@@ -14,7 +14,9 @@ use crate::runtime;
                         vigie demo --port 0 --data /tmp/try         a free port, a folder of its own\n  \
                         vigie demo --speed 86400 --seed 3           a day a second, another course of events\n  \
                         vigie run --csv new_customers.csv           your own rows, one a second\n  \
-                        VIGIE_SHOP__LOGINS=5 vigie run              any setting by the environment"
+                        VIGIE_SHOP__LOGINS=5 vigie run              any setting by the environment\n  \
+                        vigie run --log kafka://broker:9092         the same on Apache Kafka; start it on as many machines as you like\n  \
+                        vigie run --log kafka://broker:9092 --role process,sink"
 )]
 pub(super) struct Start {
     /// Port to listen on; 0 takes a free one
@@ -23,6 +25,12 @@ pub(super) struct Start {
     /// Address to listen on; anything but loopback shows personal data to that network
     #[arg(long)]
     host: Option<String>,
+    /// Where the log is: `embedded`, or kafka://host:9092,host2:9092
+    #[arg(long, value_name = "URL")]
+    log: Option<String>,
+    /// What this instance does, separated by commas (on Kafka; all of it by default)
+    #[arg(long, value_name = "ROLE,...", value_delimiter = ',')]
+    role: Vec<crate::config::Role>,
     /// Seed of everything that is made up
     #[arg(long)]
     seed: Option<u64>,
@@ -79,6 +87,11 @@ impl Start {
         }
         set(&mut config.server.port, self.port);
         set(&mut config.server.host, self.host);
+        set(&mut config.log.url, self.log);
+        if !self.role.is_empty() {
+            config.roles = self.role.into_iter().collect();
+        }
+        config.check().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         config.shop.print_events |= self.print_events;
         let sources = &mut config.sources;
         set(&mut sources.seed, self.seed);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, Role};
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub enum ConfigError {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// The log cannot be reached this way.
+    #[error("configuration: log: {0}")]
+    Log(String),
     /// A value is of the right type but makes no sense.
     #[error("configuration: {key} = {value}: {reason}")]
     OutOfRange {
@@ -111,6 +114,13 @@ pub fn load(
     Ok(config)
 }
 
+impl Config {
+    /// Whether the values make sense, alone and together.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check(self)
+    }
+}
+
 fn check(config: &Config) -> Result<(), ConfigError> {
     let share = |key, value: f64| {
         if (0.0..=1.0).contains(&value) {
@@ -153,14 +163,25 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         });
     }
     super::features::check(&config.features)?;
-    if config.log.url != "embedded" {
+    if config.roles.is_empty() {
         return Err(ConfigError::OutOfRange {
-            key: "log.url",
-            value: config.log.url.clone(),
-            reason: "this version knows `embedded` only",
+            key: "roles",
+            value: String::from("[]"),
+            reason: "at least one of \"source\", \"process\", \"sink\", \"serve\"",
         });
     }
-    Ok(())
+    if config.log.is_embedded() {
+        // One process holds the embedded log, so nobody else could do the rest.
+        if config.roles.len() < Role::ALL.len() {
+            return Err(ConfigError::OutOfRange {
+                key: "roles",
+                value: format!("{:?}", config.roles).to_lowercase(),
+                reason: "the embedded log belongs to one instance, which does everything; roles can be spread with log.url = \"kafka://...\"",
+            });
+        }
+        return Ok(());
+    }
+    crate::log::kafka(&config.log).map(|_| ()).map_err(|error| ConfigError::Log(error.to_string()))
 }
 
 fn parse_value(text: &str) -> Value {
@@ -278,7 +299,11 @@ mod tests {
                 vec![],
                 vec![":4:1", "did you mean `measure`?"],
             ),
-            ("[log]\nurl = \"kafka://x\"", vec![], vec!["log.url", "embedded"]),
+            ("[log]\nurl = \"rabbit://x\"", vec![], vec!["rabbit://x", "kafka://host:9092"]),
+            ("[log]\nurl = \"kafka://x\"\nmembership = \"best\"", vec![], vec!["membership `best`", "`auto`"]),
+            ("roles = [\"serve\"]", vec![], vec!["roles", "embedded log belongs to one instance"]),
+            ("roles = [\"srve\"]", vec![], vec![":1:10", "srve"]),
+            ("roles = []\nlog = { url = \"kafka://x\" }", vec![], vec!["roles", "at least one"]),
             ("", vec![("VIGIE_SERVER__PROT", "1")], vec!["VIGIE_SERVER__PROT", "did you mean `port`?"]),
             ("", vec![("VIGIE_SERVER__PORT", "x")], vec!["VIGIE_SERVER__PORT", "invalid type"]),
         ] {

@@ -6,6 +6,7 @@
 mod features;
 mod load;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub use load::{ConfigError, load};
 pub struct Config {
     /// The data folder: log, stores, model, archive. Empty: `$XDG_DATA_HOME/vigie`.
     pub data: Option<PathBuf>,
+    /// What this instance does; on Kafka the work may be spread over instances.
+    pub roles: BTreeSet<Role>,
     /// Where the log is.
     pub log: LogConfig,
     /// HTTP.
@@ -46,6 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: None,
+            roles: Role::ALL.into(),
             log: LogConfig::default(),
             server: ServerConfig::default(),
             engine: EngineConfig::default(),
@@ -60,11 +64,30 @@ impl Default for Config {
     }
 }
 
+/// A part of the work of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sends records: files, the users service, the demo's generators.
+    Source,
+    /// Runs its share of the pipelines.
+    Process,
+    /// Writes results to the stores and the archive.
+    Sink,
+    /// Screens and API, proposals of account managers. It keeps its own copy of the results, so it writes its store as well.
+    Serve,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Source, Self::Process, Self::Sink, Self::Serve];
+}
+
 /// Where the log is and how its topics are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// `embedded`.
+    /// `embedded`, or `kafka://host:9092,host2:9092`.
     pub url: String,
     /// Partitions of each topic that Vigie creates.
     pub partitions: u32,
@@ -72,6 +95,49 @@ pub struct LogConfig {
     pub durability: Durability,
     /// How long records are kept, days; -1 without limit.
     pub retention_days: i64,
+    /// How instances share the work on Kafka: `streams` (KIP-1071), `consumer` (KIP-848), `classic`, or `auto`: the first that the broker offers.
+    pub membership: String,
+    /// Copies of each topic that Vigie creates on Kafka. Empty: the broker's default.
+    pub replication_factor: Option<u16>,
+    /// Login and encryption on Kafka.
+    pub security: SecurityConfig,
+    /// Settings of the Kafka client by its own names (librdkafka's), stronger than ours.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl LogConfig {
+    /// Whether the log lives in this process.
+    pub fn is_embedded(&self) -> bool {
+        self.url == "embedded"
+    }
+}
+
+/// Login and encryption on Kafka. A secret is in a file or in an environment variable, whose name stands here.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecurityConfig {
+    /// Encrypts, trusting the system's authorities. Naming an authority or a certificate switches it on too.
+    pub tls: bool,
+    /// Authorities that may have signed the broker's certificate (PEM).
+    pub tls_ca: Option<PathBuf>,
+    /// This client's certificate (PEM).
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of that certificate (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// A file whose first line is the password of that key.
+    pub tls_key_password_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    pub tls_key_password_env: Option<String>,
+    /// Accepts a certificate made out to another host: for tunnels only.
+    pub tls_any_host: bool,
+    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`.
+    pub sasl_mechanism: Option<String>,
+    /// The user.
+    pub sasl_user: Option<String>,
+    /// A file whose first line is the password, or the token.
+    pub sasl_password_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    pub sasl_password_env: Option<String>,
 }
 
 /// When the embedded log calls fsync.
@@ -91,6 +157,10 @@ impl Default for LogConfig {
             partitions: 2,
             durability: Durability::Commit,
             retention_days: 30,
+            membership: String::from("auto"),
+            replication_factor: None,
+            security: SecurityConfig::default(),
+            settings: BTreeMap::new(),
         }
     }
 }
@@ -105,11 +175,13 @@ pub struct ServerConfig {
     pub port: u16,
     /// Further names under which browsers may reach it (Host header), for a reverse proxy.
     pub allowed_hosts: Vec<String>,
+    /// `host:port` where other instances reach this one to ask for the state that it owns. Empty: where it listens.
+    pub advertised: Option<String>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { host: String::from("127.0.0.1"), port: 8080, allowed_hosts: Vec::new() }
+        Self { host: String::from("127.0.0.1"), port: 8080, allowed_hosts: Vec::new(), advertised: None }
     }
 }
 
@@ -123,11 +195,13 @@ pub struct EngineConfig {
     pub threads: usize,
     /// Kafka Streams' `commit.interval.ms`.
     pub commit_interval_ms: u64,
+    /// Kafka Streams' `num.standby.replicas`: copies of the state kept ready in other instances.
+    pub standby_replicas: u32,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { application_id: String::from("vigie"), threads: 1, commit_interval_ms: 100 }
+        Self { application_id: String::from("vigie"), threads: 1, commit_interval_ms: 100, standby_replicas: 0 }
     }
 }
 

@@ -49,14 +49,17 @@ impl Rebuild {
     }
 
     /// Compares the declarations with those of the last start; where they differ, the group is set back to the beginning of the
-    /// history. To be called before the engine starts.
+    /// history. To be called before the engine starts. On a log that is `shared` an instance that starts for the first time takes over what
+    /// the others declared: its state comes from their changelogs.
     pub fn prepare(
         file: &Path,
         set: &FeatureSet,
         group: &str,
         admin: &dyn Admin,
+        shared: bool,
     ) -> Result<Self, RebuildError> {
         let failed = |source| RebuildError::File { path: file.to_owned(), source };
+        let first_start = !file.exists();
         let known: Option<Self> = match std::fs::read(file) {
             // A damaged file only means that the state is computed again.
             Ok(bytes) => serde_json::from_slice(&bytes).ok(),
@@ -71,6 +74,11 @@ impl Rebuild {
             let json = serde_json::to_vec(rebuild).map_err(|error| failed(error.into()))?;
             write_whole(file, &json).map_err(failed)
         };
+        if first_start && shared {
+            let others = Self { definitions: set.definitions().to_owned(), scored_before: BTreeMap::new(), done: true };
+            write(&others)?;
+            return Ok(others);
+        }
         let mut rebuild = match known {
             Some(interrupted) => interrupted,
             None => {

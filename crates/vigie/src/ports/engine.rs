@@ -7,15 +7,20 @@ use vigie_server::ports::{
     Engine, EngineStats, Graph, Restore, SinkStatus, SubTopology, TaskStatus, TopologyNode, TopologyView,
 };
 use vigie_stores::Circuit;
-use vigie_streams::Streams;
+use vigie_streams::{Streams, Topology};
 
+use super::peers::Peers;
 use crate::pipelines::pages::PAGE_COUNT;
 use crate::sinks::SinksView;
 
 /// The engine behind the server's port.
 pub struct EngineView {
-    /// The running topology.
-    pub streams: Arc<Streams>,
+    /// The running topology, where this instance runs one.
+    pub streams: Option<Arc<Streams>>,
+    /// What it runs, or would.
+    pub topology: Topology,
+    /// The other instances.
+    pub peers: Peers,
     /// The running sinks.
     pub sinks: SinksView,
     /// Size of a page window, ms.
@@ -26,7 +31,7 @@ pub struct EngineView {
 
 impl Engine for EngineView {
     fn topology(&self) -> TopologyView {
-        let topology = self.streams.topology();
+        let topology = &self.topology;
         // Internal topics have the application's name in front, in the log as on the screens.
         let real = |topic: &String| {
             let internal = topic.ends_with("-repartition") && !topic.starts_with(&self.prefix);
@@ -60,8 +65,9 @@ impl Engine for EngineView {
     }
 
     fn tasks(&self) -> Vec<TaskStatus> {
-        let tasks = self.streams.metrics().tasks.into_iter();
+        let tasks = self.streams.as_ref().map(|streams| streams.metrics().tasks).unwrap_or_default();
         tasks
+            .into_iter()
             .map(|task| TaskStatus {
                 id: task.id,
                 sub_topology: task.sub_topology,
@@ -74,7 +80,10 @@ impl Engine for EngineView {
     }
 
     fn stats(&self) -> EngineStats {
-        let metrics = self.streams.metrics();
+        let Some(streams) = &self.streams else {
+            return EngineStats { state: String::from("elsewhere"), ..EngineStats::default() };
+        };
+        let metrics = streams.metrics();
         let restores: Vec<_> = metrics.tasks.iter().filter_map(|task| task.restore.as_ref()).collect();
         let restore = (!restores.is_empty()).then(|| Restore {
             done: restores.iter().map(|r| u64::try_from(r.done).unwrap_or(0)).sum(),
@@ -111,8 +120,19 @@ impl Engine for EngineView {
     }
 
     fn page_counts(&self, now: i64) -> BTreeMap<String, i64> {
+        let mut counts = self.page_counts_here(now);
+        for (page, count) in self.peers.page_counts(self.streams.as_deref(), now) {
+            // A page is counted in one partition, so two owners of it can only be an old one and its successor.
+            let held = counts.entry(page).or_insert(0);
+            *held = count.max(*held);
+        }
+        counts
+    }
+
+    fn page_counts_here(&self, now: i64) -> BTreeMap<String, i64> {
         let start = now.div_euclid(self.page_window_ms) * self.page_window_ms;
-        let Ok(store) = self.streams.window_store::<String, i64>(PAGE_COUNT) else { return BTreeMap::new() };
+        let store = self.streams.as_ref().map(|streams| streams.window_store::<String, i64>(PAGE_COUNT));
+        let Some(Ok(store)) = store else { return BTreeMap::new() };
         let windows = store.fetch_all(start, start).unwrap_or_default();
         windows.into_iter().map(|(key, count)| (key.key, count)).collect()
     }

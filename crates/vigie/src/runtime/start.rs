@@ -1,5 +1,6 @@
 //! Starting and stopping the parts, in order.
 
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,6 @@ use vigie_contracts::Contracts;
 use vigie_domain::topics::COSTUMERCHURN;
 use vigie_domain::{CustomerView, Outcome, ScoredOutcome};
 use vigie_log::{Clock, Log, LogError, Publisher, SystemClock};
-use vigie_log_embedded::{Durability, EmbeddedConfig, EmbeddedLog};
 use vigie_server::ports::{Answer, PortError, StoreViews};
 use vigie_server::views::{self, CustomerDoc, field};
 use vigie_server::{App, Server, Settings};
@@ -19,12 +19,13 @@ use vigie_stores::{Documents, Query, RunningSink, Sink, SqliteStore};
 use vigie_streams::{Config as StreamsConfig, ErrorHandler, State, Streams};
 
 use super::{RunOptions, RuntimeError, archive, data_folder, printer, sources, topics};
-use crate::config::{self, Config};
+use crate::config::{Config, Role};
 use crate::features::FeatureSet;
+use crate::log::{AnyLog, EmbeddedOptions};
 use crate::features::rebuild::Rebuild;
 use crate::model::{self, ModelService};
 use crate::planner::{KnownOutcomes, OnDecided, PlannerService, effect_of};
-use crate::ports::{EngineView, LearningView, Model, Plans, SourcesView};
+use crate::ports::{EngineView, LearningView, Model, Peers, Plans, SourcesView};
 use crate::sinks::{self, SINKS};
 use crate::topology::topology;
 
@@ -39,7 +40,7 @@ const LET_GO: Duration = Duration::from_secs(2);
 /// The least room in the data folder to start with, bytes.
 const ROOM: usize = 1 << 20;
 /// Memory of the log's and the state's caches. The whole program is to stay below 150 MB.
-const LOG_CACHE: usize = 24 << 20;
+const LOG_CACHE: u64 = 24 << 20;
 const STATE_MEMORY: usize = 64 << 20;
 /// Customers are read from the store in pages of this size.
 const PAGE: u64 = 5_000;
@@ -53,12 +54,12 @@ pub struct Running {
     sources: sources::RunningSources,
     server: Option<Server>,
     background: Background,
-    streams: Arc<Streams>,
+    streams: Option<Arc<Streams>>,
     sinks: Arc<Mutex<Vec<RunningSink>>>,
     archive: Option<archive::RunningArchive>,
     printer: Option<printer::Printer>,
     publisher: Publisher,
-    log: Arc<EmbeddedLog>,
+    log: AnyLog,
 }
 
 impl Running {
@@ -70,9 +71,15 @@ impl Running {
         let csv = sources::csv(&config.sources)?;
         let listener = listen(config)?;
 
-        let embedded = open_log(&data, config, &clock)?;
+        if !config.log.is_embedded() {
+            std::fs::create_dir_all(&data)
+                .map_err(|source| RuntimeError::Folder { path: data.clone(), source })?;
+        }
+        let opened = open_log(&data, config, &clock)?;
         room(&data)?;
-        let log: Arc<dyn Log> = Arc::clone(&embedded) as Arc<dyn Log>;
+        let log: Arc<dyn Log> = opened.shared();
+        let instance = if opened.is_shared() { Some(instance(&data)?) } else { None };
+        let does = |role: Role| config.roles.contains(&role);
         topics::ensure(&*log.admin(), config)?;
         let contracts = Arc::new(Contracts::built_in()?);
         let set = Arc::new(FeatureSet::new(&config.features, &contracts.get(COSTUMERCHURN)));
@@ -84,7 +91,7 @@ impl Running {
         sinks::declare(&*store)?;
         let publisher = Publisher::start(Arc::clone(&log), LINGER, Arc::clone(&clock))?;
 
-        let agency = if options.demo {
+        let agency = if options.demo && does(Role::Source) {
             sources::agency(&config.sources, &data.join("agency.json"), &*log)?
         } else {
             None
@@ -108,20 +115,21 @@ impl Running {
         )?);
 
         let group = &config.engine.application_id;
-        let rebuild = Arc::new(Rebuild::prepare(&data.join("features.json"), &set, group, &*log.admin())?);
+        let rebuild = Arc::new(Rebuild::prepare(&data.join("features.json"), &set, group, &*log.admin(), opened.is_shared())?);
         let topology = topology(config, &contracts, &model, &rebuild)?;
-        let streams_config = StreamsConfig::new(&config.engine.application_id, Arc::clone(&log))
-            .clock(Arc::clone(&clock))
-            .state_dir(data.join("state"))
-            .memory_budget(STATE_MEMORY)
-            .threads(config.engine.threads)
-            .commit_interval(config.engine.commit_interval())
-            .deserialization_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS))
-            .processing_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS));
-        let streams = Arc::new(Streams::new(topology, streams_config).start()?);
+        let streams = if does(Role::Process) {
+            let engine = engine_config(config, &log, &clock, &data, instance.as_deref(), listener.local_addr()?);
+            Some(Arc::new(Streams::new(topology.clone(), engine).start()?))
+        } else {
+            None
+        };
 
-        let running_sinks = start_sinks(&log, &store, &clock, config.sources.seed)?;
-        let archive = if config.archive.enabled {
+        let running_sinks = if does(Role::Sink) || does(Role::Serve) {
+            start_sinks(&log, &store, &clock, config.sources.seed, instance.as_deref())?
+        } else {
+            Arc::default()
+        };
+        let archive = if config.archive.enabled && does(Role::Sink) {
             Some(archive::start(
                 &data.join("archive"),
                 &config.archive,
@@ -131,15 +139,15 @@ impl Running {
         } else {
             None
         };
-        let printer = if config.shop.print_events {
+        let printer = if config.shop.print_events && does(Role::Sink) {
             Some(printer::start(Arc::clone(&log), Box::new(std::io::stdout()))?)
         } else {
             None
         };
         let sources = sources::start(
-            &config.sources,
-            options.demo,
-            csv,
+            &if does(Role::Source) { config.sources.clone() } else { sources::none(&config.sources) },
+            options.demo && does(Role::Source),
+            csv.filter(|_| does(Role::Source)),
             agency,
             publisher.clone(),
             Arc::clone(&clock),
@@ -153,10 +161,12 @@ impl Running {
         };
         let mut settings = Settings::default();
         env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
-        settings.log = format!("embedded: {}", data.join("log").display());
+        settings.log = opened.described();
         settings.simulated = sources.status()().iter().any(|source| source.simulated);
         settings.demo = options.demo;
         settings.allowed_hosts.clone_from(&config.server.allowed_hosts);
+        // Other instances ask for state under this name.
+        settings.allowed_hosts.extend(config.server.advertised.clone());
         settings.seed = config.sources.seed;
         let plans = Arc::new(plans(&planner, &store, config.assignment.min_probability));
         let app = App {
@@ -167,7 +177,9 @@ impl Running {
                     .sized(Arc::clone(&store) as _),
             ),
             engine: Arc::new(EngineView {
-                streams: Arc::clone(&streams),
+                streams: streams.clone(),
+                topology,
+                peers: Peers::new(advertised(config, listener.local_addr()?)),
                 sinks: sink_view,
                 prefix: format!("{}-", config.engine.application_id),
                 page_window_ms: i64::try_from(config.pages.window_ms).unwrap_or(i64::MAX),
@@ -200,8 +212,10 @@ impl Running {
         std::fs::write(&address_file, address.to_string())
             .map_err(|source| RuntimeError::Folder { path: address_file.clone(), source })?;
         // "Ready" means that a record is scored, not only that the door is open. A long restore goes on behind it.
-        streams.wait_for(State::Running, READY);
-        let background = Background::start(planner, plans, config)?;
+        if let Some(streams) = &streams {
+            streams.wait_for(State::Running, READY);
+        }
+        let background = Background::start(planner, plans, config, does(Role::Serve))?;
         Ok(Self {
             address,
             address_file,
@@ -213,7 +227,7 @@ impl Running {
             archive,
             printer,
             publisher,
-            log: embedded,
+            log: opened,
         })
     }
 
@@ -231,15 +245,16 @@ impl Running {
             server.stop();
         }
         self.background.stop();
-        match sole(self.streams) {
-            Some(streams) => {
+        match self.streams.map(sole) {
+            None => {}
+            Some(Some(streams)) => {
                 if !streams.close(CLOSE) {
                     tracing::warn!(
                         "the engine did not stop in time; it goes on from its last commit at the next start"
                     );
                 }
             }
-            None => tracing::warn!("the engine is still in use; it stops with the program"),
+            Some(None) => tracing::warn!("the engine is still in use; it stops with the program"),
         }
         let sinks = std::mem::take(&mut *self.sinks.lock().unwrap_or_else(PoisonError::into_inner));
         sinks.iter().for_each(RunningSink::request_stop);
@@ -299,19 +314,64 @@ fn listen(config: &Config) -> Result<TcpListener, RuntimeError> {
     TcpListener::bind(resolved.collect::<Vec<_>>().as_slice()).map_err(failed)
 }
 
-/// Opens the embedded log of a data folder.
-pub fn open_log(
-    data: &Path,
+/// Opens the log of the configuration.
+pub fn open_log(data: &Path, config: &Config, clock: &Arc<dyn Clock>) -> Result<AnyLog, RuntimeError> {
+    let options = EmbeddedOptions { cache_bytes: Some(LOG_CACHE), maintenance: true };
+    Ok(crate::log::open(data, &config.log, clock, &options)?)
+}
+
+/// The engine's settings. On a shared log it says who it is and where it can be asked.
+fn engine_config(
     config: &Config,
+    log: &Arc<dyn Log>,
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<EmbeddedLog>, RuntimeError> {
-    let mut embedded = EmbeddedConfig::new(Arc::clone(clock));
-    embedded.cache_bytes = LOG_CACHE;
-    embedded.durability = match config.log.durability {
-        config::Durability::Commit => Durability::Commit,
-        config::Durability::Interval => Durability::Interval(Duration::from_secs(1)),
-    };
-    Ok(EmbeddedLog::open(data.join("log"), embedded)?)
+    data: &Path,
+    instance: Option<&str>,
+    address: SocketAddr,
+) -> StreamsConfig {
+    let mut engine = StreamsConfig::new(&config.engine.application_id, Arc::clone(log))
+        .clock(Arc::clone(clock))
+        .state_dir(data.join("state"))
+        .memory_budget(STATE_MEMORY)
+        .threads(config.engine.threads)
+        .commit_interval(config.engine.commit_interval())
+        .standby_replicas(config.engine.standby_replicas)
+        .deserialization_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS))
+        .processing_error(ErrorHandler::dead_letter(topics::DEAD_LETTERS));
+    if let Some(instance) = instance {
+        let (host, port) = advertised(config, address);
+        engine = engine.client_id(instance).endpoint(host, port);
+        if let Some(copies) = config.log.replication_factor {
+            engine = engine.replication_factor(copies);
+        }
+    }
+    engine
+}
+
+/// Where other instances reach this one.
+fn advertised(config: &Config, address: SocketAddr) -> (String, u16) {
+    let given = config.server.advertised.as_deref().and_then(|text| {
+        let (host, port) = text.rsplit_once(':')?;
+        Some((host.to_owned(), port.parse().ok()?))
+    });
+    given.unwrap_or_else(|| (address.ip().to_string(), address.port()))
+}
+
+/// The name of this instance among those of a cluster: made once, kept in the data folder, so that a restart takes up its own work.
+fn instance(data: &Path) -> Result<String, RuntimeError> {
+    let path = data.join("instance");
+    let failed = |source| RuntimeError::Folder { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let mut random = [0_u8; 5];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(failed)?;
+    let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(&path, &name).map_err(failed)?;
+    Ok(name)
 }
 
 fn start_sinks(
@@ -319,10 +379,13 @@ fn start_sinks(
     store: &Arc<SqliteStore>,
     clock: &Arc<dyn Clock>,
     seed: u64,
+    instance: Option<&str>,
 ) -> Result<Arc<Mutex<Vec<RunningSink>>>, RuntimeError> {
     let mut running = Vec::new();
     for spec in &SINKS {
-        let sink = Sink::new(spec.name, spec.topics.iter().copied(), spec.map).group(spec.group).on_poison(
+        // Each instance keeps a whole copy of the results, so each reads everything.
+        let group = instance.map_or_else(|| spec.group.to_owned(), |name| format!("{}-{name}", spec.group));
+        let sink = Sink::new(spec.name, spec.topics.iter().copied(), spec.map).group(group).on_poison(
             |poison| {
                 tracing::warn!(
                     sink = poison.sink,
@@ -410,7 +473,12 @@ struct Background {
 }
 
 impl Background {
-    fn start(planner: Arc<PlannerService>, plans: Arc<Plans>, config: &Config) -> Result<Self, RuntimeError> {
+    fn start(
+        planner: Arc<PlannerService>,
+        plans: Arc<Plans>,
+        config: &Config,
+        proposes: bool,
+    ) -> Result<Self, RuntimeError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let every = Duration::from_secs(config.assignment.every_s.max(1));
@@ -426,7 +494,7 @@ impl Background {
                 }
             }
             while !stopping.load(Ordering::Acquire) {
-                match plans.propose_by_itself() {
+                match if proposes { plans.propose_by_itself() } else { Ok(0) } {
                     Ok(0) => {}
                     Ok(changed) => tracing::debug!(changed, "proposals"),
                     Err(error) => tracing::warn!(%error, "no proposals this time"),
