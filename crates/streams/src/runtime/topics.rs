@@ -195,6 +195,10 @@ impl PartitionCounts {
     }
 }
 
+/// Records of internal topics carry event times; a broker refuses those that lie more than an hour ahead of its clock unless told.
+const AHEAD: &str = "message.timestamp.after.max.ms";
+const ANY_TIME: &str = "9223372036854775807";
+
 /// How a repartition topic is made. The engine itself deletes what all have read: neither time nor size may.
 pub(crate) fn repartition_spec(name: &str, partitions: u32) -> TopicSpec {
     TopicSpec::new(name, partitions)
@@ -202,12 +206,15 @@ pub(crate) fn repartition_spec(name: &str, partitions: u32) -> TopicSpec {
         .with("retention.ms", "-1")
         .with("retention.bytes", "-1")
         .with("max.message.bytes", MAX_INTERNAL_RECORD)
+        .with(AHEAD, ANY_TIME)
 }
 
 /// How a changelog is made.
 pub(crate) fn changelog_spec(application_id: &str, store: &StoreDef, partitions: u32) -> TopicSpec {
     let name = changelog_name(application_id, &store.name);
-    let mut spec = TopicSpec::compacted(&*name, partitions).with("max.message.bytes", MAX_INTERNAL_RECORD);
+    let mut spec = TopicSpec::compacted(&*name, partitions)
+        .with("max.message.bytes", MAX_INTERNAL_RECORD)
+        .with(AHEAD, ANY_TIME);
     spec.config.extend(store.topic_config.clone());
     spec
 }
