@@ -17,6 +17,8 @@ use clap::{Parser, Subcommand};
 
 use measure::Figure;
 use workloads::churn::Churn;
+use workloads::churn_quality::ChurnQuality;
+use workloads::churn_whole::ChurnWhole;
 use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
 use workloads::generate::Produce;
 use workloads::instructions::Instructions;
@@ -51,6 +53,10 @@ enum Workload {
     Churn(Churn),
     /// The engine: a filter from topic to topic.
     Stateless(Stateless),
+    /// Log-loss of whole models on tables of many shapes, beside tuned LightGBM and logistic regression.
+    ChurnQuality(ChurnQuality),
+    /// What a person waits for: training with everything, on 900 rows and on a large table; an assignment.
+    ChurnWhole(ChurnWhole),
     /// The engine: a count by page and window, through a repartition topic.
     PageCount(PageCount),
     /// The engine: a sum for each of a million users.
@@ -76,6 +82,8 @@ const ALL: &[&str] = &[
     "all-pipelines",
     "churn",
     "stateless",
+    "churn-quality",
+    "churn-whole",
     "page-count",
     "user-total",
     "restore",
@@ -91,6 +99,8 @@ fn run(workload: Workload) -> Result<Vec<Figure>> {
         Workload::ScoreLatency(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::AllPipelines(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Churn(arguments) => arguments.run(),
+        Workload::ChurnQuality(arguments) => arguments.run(),
+        Workload::ChurnWhole(arguments) => arguments.run(),
         Workload::PageCount(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::UserTotal(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Stateless(arguments) => arguments.run().map(|figure| vec![figure]),
@@ -108,6 +118,7 @@ fn run_all() -> Result<()> {
     for name in ALL {
         let status = Command::new(&program)
             .arg(name)
+            .args(fewer(name))
             .stdin(Stdio::null())
             .status()
             .with_context(|| format!("starting the workload {name}"))?;
@@ -117,6 +128,15 @@ fn run_all() -> Result<()> {
     }
     anyhow::ensure!(failed.is_empty(), "these workloads failed: {}", failed.join(", "));
     Ok(())
+}
+
+/// `all` is to end within minutes: a workload that takes longer by itself gets fewer records here.
+fn fewer(workload: &str) -> &'static [&'static str] {
+    match workload {
+        "memory" => &["--records", "2000000"],
+        "churn-quality" => &["--table", "small"],
+        _ => &[],
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's output")]

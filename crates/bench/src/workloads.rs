@@ -1,6 +1,8 @@
 //! The workloads, one file each.
 
 pub mod churn;
+pub mod churn_quality;
+pub mod churn_whole;
 pub mod demo;
 pub mod engine;
 pub mod generate;

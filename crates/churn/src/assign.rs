@@ -12,6 +12,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use transport::Values;
 
 /// A manager who can take customers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -225,41 +226,80 @@ impl Fitted {
     }
 }
 
-/// The bonus of every pair but for who knows whom: customers with equal place and needs share one line, so that
-/// looking a pair up is one read. Customers are many, kinds of customers few.
-struct Bonus {
-    kind: Vec<usize>,
+/// What pairs are worth, laid out for the search: customers with equal place and needs are of one kind and share their factors
+/// (one more than the bonus, but for who knows whom), so that a pair is one multiplication. Customers are many, kinds few.
+struct Worth<'a> {
+    fitted: &'a Fitted,
+    kind: Vec<u32>,
     /// One line of managers per kind.
-    lines: Vec<f64>,
+    by_kind: Vec<f64>,
+    /// The same, one line of kinds per manager.
+    by_manager: Vec<f64>,
     managers: usize,
+    kinds: usize,
 }
 
-impl Bonus {
-    fn new(fitted: &Fitted, clients: usize, managers: usize) -> Self {
-        let mut kinds: FxHashMap<(u32, u128), usize> = FxHashMap::default();
-        let mut bonus = Self { kind: Vec::with_capacity(clients), lines: Vec::new(), managers };
+/// One customer, as far as worth goes.
+#[derive(Clone, Copy)]
+struct Key {
+    gross: f64,
+    kind: u32,
+    known_by: u32,
+}
+
+impl<'a> Worth<'a> {
+    fn new(fitted: &'a Fitted, managers: usize) -> Self {
+        let mut kinds: FxHashMap<(u32, u128), u32> = FxHashMap::default();
+        let (mut kind_of, mut by_kind) = (Vec::with_capacity(fitted.gross.len()), Vec::new());
         let places = fitted.client_location.iter().zip(&fitted.client_needs);
         for (client, (place, needs)) in places.enumerate() {
-            let next = kinds.len();
+            let next = kinds.len() as u32;
             let kind = *kinds.entry((*place, *needs)).or_insert(next);
             if kind == next {
-                bonus.lines.extend((0..managers).map(|manager| {
-                    let fit = Fit { known: false, ..fitted.fit(client, manager) };
-                    fitted.bonus(fit)
-                }));
+                by_kind.extend(
+                    (0..managers).map(|manager| {
+                        1.0 + fitted.bonus(Fit { known: false, ..fitted.fit(client, manager) })
+                    }),
+                );
             }
-            bonus.kind.push(kind);
+            kind_of.push(kind);
         }
-        bonus
+        let kinds = kinds.len();
+        let by_manager = (0..managers)
+            .flat_map(|manager| by_kind.iter().skip(manager).step_by(managers).copied())
+            .collect();
+        Self { fitted, kind: kind_of, by_kind, by_manager, managers, kinds }
+    }
+}
+
+impl Values for Worth<'_> {
+    type Key = Key;
+
+    fn key(&self, customer: usize) -> Key {
+        Key {
+            gross: self.fitted.gross.get(customer).copied().unwrap_or_default(),
+            kind: self.kind.get(customer).copied().unwrap_or_default(),
+            known_by: self.fitted.known_by.get(customer).copied().unwrap_or(NOWHERE),
+        }
     }
 
-    fn value(&self, fitted: &Fitted, client: usize, manager: usize) -> f64 {
-        let kind = self.kind.get(client).copied().unwrap_or_default();
-        let mut bonus = self.lines.get(kind * self.managers + manager).copied().unwrap_or_default();
-        if fitted.known_by.get(client).copied() == Some(manager as u32) {
-            bonus += fitted.weights.known;
+    fn at(&self, key: Key, manager: usize) -> f64 {
+        let factor =
+            self.by_manager.get(manager * self.kinds + key.kind as usize).copied().unwrap_or_default();
+        let known = if key.known_by == manager as u32 { self.fitted.weights.known } else { 0.0 };
+        key.gross * (factor + known) - self.fitted.weights.cost
+    }
+
+    fn row(&self, customer: usize, out: &mut [f64]) {
+        let key = self.key(customer);
+        let from = key.kind as usize * self.managers;
+        let line = self.by_kind.get(from..from + self.managers).unwrap_or_default();
+        for (slot, factor) in out.iter_mut().zip(line) {
+            *slot = key.gross * factor - self.fitted.weights.cost;
         }
-        fitted.gross.get(client).copied().unwrap_or_default() * (1.0 + bonus) - fitted.weights.cost
+        if let Some(slot) = out.get_mut(key.known_by as usize) {
+            *slot = self.at(key, key.known_by as usize);
+        }
     }
 }
 
@@ -295,8 +335,8 @@ pub fn propose(
     let chosen: Vec<&Client> = eligible.iter().filter_map(|i| clients.get(*i)).collect();
     let fitted = Fitted::new(&chosen, managers, weights)?;
     let capacities: Vec<usize> = managers.iter().map(|m| m.capacity).collect();
-    let bonus = Bonus::new(&fitted, chosen.len(), managers.len());
-    let assigned = transport::best(chosen.len(), &capacities, |c, m| bonus.value(&fitted, c, m));
+    let worth = Worth::new(&fitted, managers.len());
+    let assigned = transport::best(chosen.len(), &capacities, &worth);
     let mut pairs: Vec<Pair> = assigned
         .iter()
         .enumerate()
@@ -313,32 +353,42 @@ pub fn propose(
     pairs.sort_by(|a, b| b.value_saved.total_cmp(&a.value_saved).then(a.client.cmp(&b.client)));
     let comparison = Comparison {
         proposal: pairs.iter().map(|pair| pair.value_saved).sum(),
-        by_risk: total_by_risk(&chosen, &capacities, &fitted),
+        by_risk: total_by_risk(&chosen, &capacities, &worth),
         at_random: total_at_random(chosen.len(), &capacities, &fitted, seed),
     };
     Ok(Proposal { pairs, held_out, comparison })
 }
 
-fn total_by_risk(clients: &[&Client], capacities: &[usize], fitted: &Fitted) -> f64 {
+fn total_by_risk(clients: &[&Client], capacities: &[usize], worth: &Worth<'_>) -> f64 {
     let mut order: Vec<usize> = (0..clients.len()).collect();
     let risk = |i: usize| clients.get(i).map_or(0.0, |c| c.probability);
     order.sort_by(|a, b| risk(*b).total_cmp(&risk(*a)).then(a.cmp(b)));
     let mut free = capacities.to_vec();
-    let mut seats: usize = free.iter().sum();
+    let mut seats: usize = free.iter().fold(0, |sum, seats| sum.saturating_add(*seats));
     let mut total = 0.0;
+    let mut row = vec![0.0; capacities.len()];
+    // Managers without a seat are out of reach.
+    let mut reach: Vec<f64> =
+        free.iter().map(|seats| if *seats > 0 { 0.0 } else { f64::NEG_INFINITY }).collect();
     for client in order {
         if seats == 0 {
             break;
         }
-        let best = (0..free.len())
-            .filter(|m| free.get(*m).is_some_and(|seats| *seats > 0))
-            .map(|m| (m, fitted.value(client, m)))
-            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-        if let Some((manager, value)) = best {
+        worth.row(client, &mut row);
+        let mut best = (f64::NEG_INFINITY, None);
+        for (manager, (value, reach)) in row.iter().zip(&reach).enumerate() {
+            if value + reach > best.0 {
+                best = (value + reach, Some(manager));
+            }
+        }
+        if let (value, Some(manager)) = best {
             total += value;
             seats -= 1;
-            if let Some(left) = free.get_mut(manager) {
+            if let (Some(left), Some(reach)) = (free.get_mut(manager), reach.get_mut(manager)) {
                 *left -= 1;
+                if *left == 0 {
+                    *reach = f64::NEG_INFINITY;
+                }
             }
         }
     }

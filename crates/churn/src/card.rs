@@ -1,6 +1,9 @@
-//! The model card: where a model comes from, what was chosen and why, and how good it is, as text and as JSON.
+//! The model card: where a model comes from, what was chosen and why, and how good it is, as text, JSON and HTML.
+
+mod html;
 
 use crate::{
+    effect::EffectReport,
     metrics::{Interval, Metrics},
     plan::Plan,
     words::{Lang, Words, number, percent},
@@ -32,6 +35,15 @@ pub struct Coefficient {
     pub per_sd: f64,
 }
 
+/// How much a column moves scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Importance {
+    /// The column.
+    pub name: String,
+    /// Mean size of its contribution to the log-odds, over the training rows, whatever its direction.
+    pub mean_size: Interval,
+}
+
 /// All that is known about a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
@@ -61,6 +73,15 @@ pub struct ModelCard {
     pub metrics: Option<Metrics>,
     /// The plan of the training table: each column's role and why.
     pub plan: Plan,
+    /// How much each column moves scores, the most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub importance: Vec<Importance>,
+    /// Whether the action helps, where a treatment was named and it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<EffectReport>,
+    /// Where the training table came from, as the caller named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 impl ModelCard {
@@ -124,6 +145,25 @@ impl ModelCard {
             );
             row(say("precision at the threshold", "précision au seuil"), &metrics.confusion.precision, 2);
             row(say("recall at the threshold", "rappel au seuil"), &metrics.confusion.recall, 2);
+        }
+        if !self.importance.is_empty() {
+            line(
+                say("What moves the scores, in log-odds:", "Ce qui fait les scores, en log-odds :")
+                    .to_owned(),
+            );
+            for column in self.importance.iter().take(10) {
+                let Interval { estimate, low, high } = column.mean_size;
+                line(format!(
+                    "  {:<34} {:>7}  [{}, {}]",
+                    column.name,
+                    number(estimate, 3, lang),
+                    number(low, 3, lang),
+                    number(high, 3, lang)
+                ));
+            }
+        }
+        if let Some(effect) = &self.effect {
+            line(format!("{} {}", say("Action:", "Action :"), effect.text(lang)));
         }
         line(say("Columns:", "Colonnes :").to_owned());
         for column in &self.plan.columns {

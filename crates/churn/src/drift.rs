@@ -108,15 +108,15 @@ impl ColumnDrift {
             ),
             DriftVerdict::Stable => Words::new(
                 format!("{name}: as in training ({en})"),
-                format!("{name} : comme à l'apprentissage ({fr})"),
+                format!("{name} : comme à l’apprentissage ({fr})"),
             ),
             DriftVerdict::Changed => Words::new(
                 format!("{name}: different from training ({en}), worth a look"),
-                format!("{name} : différent de l'apprentissage ({fr}), à regarder"),
+                format!("{name} : différent de l’apprentissage ({fr}), à regarder"),
             ),
             DriftVerdict::Drifted => Words::new(
                 format!("{name}: very different from training ({en}), train again"),
-                format!("{name} : très différent de l'apprentissage ({fr}), à réapprendre"),
+                format!("{name} : très différent de l’apprentissage ({fr}), à réapprendre"),
             ),
         }
     }

@@ -10,7 +10,7 @@ pub mod uplift;
 mod xlearner;
 
 use crate::{
-    encode::Encoder,
+    encode::{Encoder, Width},
     error::ChurnError,
     features::Dataset,
     logistic::{self, Fit, Matrix},
@@ -18,7 +18,6 @@ use crate::{
     plan::{Plan, Role},
     special::{chi_square_tail, sigmoid},
     table::Table,
-    train::columns_affordable,
     words::{Lang, Words, signed},
 };
 use serde::{Deserialize, Serialize};
@@ -83,12 +82,12 @@ impl EffectVerdict {
         match self {
             Self::Beneficial => Words::new(
                 "customers with the action leave less often",
-                "les clients concernés par l'action partent moins souvent",
+                "les clients concernés par l’action partent moins souvent",
             ),
             Self::NoMeasurableEffect => Words::new("no measurable effect", "aucun effet mesurable"),
             Self::Harmful => Words::new(
                 "customers with the action leave MORE often",
-                "les clients concernés par l'action partent PLUS souvent",
+                "les clients concernés par l’action partent PLUS souvent",
             ),
         }
     }
@@ -115,19 +114,19 @@ impl RankingRule {
         match self {
             Self::IndividualEffect => Words::new(
                 "ranked by the measured effect on each customer, times their value",
-                "classés par l'effet mesuré sur chaque client, multiplié par sa valeur",
+                "classés par l’effet mesuré sur chaque client, multiplié par sa valeur",
             ),
             Self::AverageEffect => Words::new(
                 "ranked by risk times value times the average measured effect; no difference between customers could be measured",
-                "classés par risque × valeur × effet moyen mesuré ; aucune différence entre clients n'a pu être mesurée",
+                "classés par risque × valeur × effet moyen mesuré ; aucune différence entre clients n’a pu être mesurée",
             ),
             Self::AssumedEffect => Words::new(
                 "ranked by risk times value with an ASSUMED effect: none could be measured, keep a random hold-out",
-                "classés par risque × valeur avec un effet SUPPOSÉ : aucun n'a pu être mesuré, gardez un groupe témoin tiré au sort",
+                "classés par risque × valeur avec un effet SUPPOSÉ : aucun n’a pu être mesuré, gardez un groupe témoin tiré au sort",
             ),
             Self::TrialOnly => Words::new(
                 "the data does not support this action: not recommended for the riskiest; try it only on customers drawn at random",
-                "les données ne soutiennent pas cette action : déconseillée pour les plus à risque ; à n'essayer que sur des clients tirés au sort",
+                "les données ne soutiennent pas cette action : déconseillée pour les plus à risque ; à n’essayer que sur des clients tirés au sort",
             ),
         }
     }
@@ -275,7 +274,7 @@ pub fn measure(table: &Table, plan: &Plan, options: &EffectOptions) -> Result<Ef
     let difference = Interval { estimate: p1 - p0, low: p1 - p0 - spread, high: p1 - p0 + spread };
 
     let mut encoder = Encoder::learn(&data, &rows, false);
-    encoder.keep_strongest(&data, &rows, columns_affordable(rows.len()));
+    encoder.keep_strongest(&data, &rows, Width::affordable(rows.len()));
     let covariates = encoder.design(&data);
     // Two arms that a penalty cannot fit do not exist; the plain difference stands in all the same.
     let share = options.randomised_share.unwrap_or(n1 / (n1 + n0));
@@ -330,7 +329,7 @@ fn adjusted(data: &Dataset, x: &Matrix, rows: &[usize], group: &[f64], share: f6
     let scores: Vec<f64> = rows
         .iter()
         .map(|&row| {
-            let (r1, r0) = (sigmoid(with.log_odds(x.row(row))), sigmoid(without.log_odds(x.row(row))));
+            let (r1, r0) = (sigmoid(with.log_odds(x, row)), sigmoid(without.log_odds(x, row)));
             let y = f64::from(u8::from(data.is_yes(row)));
             let missed = match group.get(row) {
                 Some(t) if *t > 0.5 => (y - r1) / share,

@@ -1,7 +1,8 @@
 //! From features to the columns of a regression, and back from coefficients to one curve per feature.
 //!
-//! Each design column is centred and scaled on the rows it is fitted on, so that one penalty suits all. Missing
-//! numbers are read as the mean, with a column of their own that says so; categories have a column per level. A
+//! Each design column is centred and scaled on the rows it is fitted on, so that one penalty suits all; levels of categories
+//! share one scale, so that a rare level is held back and not blown up. Missing numbers are read as the mean, with a column of
+//! their own that says so; categories have a column per level. A
 //! fitted regression becomes an [`Additive`] model: base + one [`Shape`] per feature, each of mean zero over the
 //! training rows. That is what is stored, scored and explained; nothing is standardised at scoring time.
 
@@ -103,6 +104,26 @@ pub struct Additive {
 }
 
 impl Additive {
+    /// The same with all log-odds multiplied.
+    #[must_use]
+    pub fn times(mut self, factor: f64) -> Self {
+        self.base *= factor;
+        for shape in &mut self.shapes {
+            match shape {
+                Shape::Linear { slope, present, missing, .. } => {
+                    [slope, present, missing].into_iter().for_each(|v| *v *= factor);
+                }
+                Shape::Spline { slope, bends, centre, missing, .. } => {
+                    bends.iter_mut().chain([slope, centre, missing]).for_each(|v| *v *= factor);
+                }
+                Shape::Levels { by_code, missing } => {
+                    by_code.iter_mut().chain([missing]).for_each(|v| *v *= factor);
+                }
+            }
+        }
+        self
+    }
+
     /// The raw log-odds of one row of feature values.
     #[must_use]
     pub fn log_odds(&self, row: &[f64]) -> f64 {
@@ -127,6 +148,31 @@ struct Column {
     scale: f64,
 }
 
+impl Column {
+    /// Levels are nearly all zero, and stay so: they are not centred in the matrix (the constant makes up for it).
+    fn is_sparse(&self) -> bool {
+        matches!(self.term, Term::Level(_))
+    }
+}
+
+/// How many columns a design has: of numbers, and of levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Width {
+    /// Numbers, curves, yes or no, blanks.
+    pub dense: usize,
+    /// Levels of categories.
+    pub levels: usize,
+}
+
+impl Width {
+    /// How many design columns the rows can carry: of numbers one per ten rows, between 20 and 200; of levels one per
+    /// twenty rows, between 20 and 400.
+    #[must_use]
+    pub fn affordable(rows: usize) -> Self {
+        Self { dense: (rows / 10).clamp(20, 200), levels: (rows / 20).clamp(20, 400) }
+    }
+}
+
 /// The design of a regression: which columns, and how each is centred and scaled.
 #[derive(Debug, Clone)]
 pub struct Encoder {
@@ -139,6 +185,8 @@ pub struct Encoder {
 
 /// Quantiles at which knots are set; outer ones near the ends, as Harrell recommends for five knots.
 const KNOTS_AT: [f64; 5] = [0.05, 0.275, 0.5, 0.725, 0.95];
+/// One over the scale of levels: about that of a yes or no that half the rows say.
+const LEVEL_SCALE: f64 = 0.4;
 /// A numeric feature needs this many different values before it gets a spline.
 const VALUES_FOR_SPLINE: usize = 10;
 
@@ -180,12 +228,18 @@ impl Encoder {
             // A column that does not vary here has nothing to say here.
             if variance > 1e-18 * (1.0 + mean * mean) {
                 column.mean = mean;
-                column.scale = variance.sqrt();
+                column.scale = if column.is_sparse() { LEVEL_SCALE } else { variance.sqrt() };
                 kept.push(column);
             }
         }
+        // Dense ones first, as the matrix has them. The sort is stable.
+        kept.sort_by_key(Column::is_sparse);
         encoder.columns = kept;
         encoder
+    }
+
+    fn sparse_from(&self) -> usize {
+        self.columns.partition_point(|column| !column.is_sparse())
     }
 
     fn raw(&self, data: &Dataset, column: &Column, row: usize) -> f64 {
@@ -206,41 +260,69 @@ impl Encoder {
         }
     }
 
-    /// Keeps the `limit` columns that go most with the answer, each taken alone on the listed rows (sure independence
-    /// screening, Fan and Lv 2008), in their order. Wide tables become affordable; done inside each fold, it stays
-    /// honest.
-    pub fn keep_strongest(&mut self, data: &Dataset, rows: &[usize], limit: usize) {
-        if self.columns.len() <= limit {
+    /// Keeps the columns that go most with the answer, each taken alone on the listed rows (sure independence
+    /// screening, Fan and Lv 2008), in their order: as many dense ones and levels as `limits` says. Wide tables become
+    /// affordable; done inside each fold, it stays honest.
+    pub fn keep_strongest(&mut self, data: &Dataset, rows: &[usize], limits: Width) {
+        let width = self.widths();
+        if width.dense <= limits.dense && width.levels <= limits.levels {
             return;
         }
         let answer = |row: usize| f64::from(u8::from(data.is_yes(row)));
         let mean = rows.iter().map(|row| answer(*row)).sum::<f64>() / rows.len().max(1) as f64;
-        let mut strength: Vec<(usize, f64)> = self
-            .columns
-            .iter()
-            .map(|column| {
-                let products = rows
-                    .iter()
-                    .map(|row| (self.raw(data, column, *row) - column.mean) * (answer(*row) - mean));
-                (products.sum::<f64>() / column.scale).abs()
-            })
-            .enumerate()
-            .collect();
-        strength.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        strength.truncate(limit);
-        strength.sort_by_key(|(index, _)| *index);
-        self.columns =
-            strength.into_iter().filter_map(|(index, _)| self.columns.get(index).cloned()).collect();
+        let strength = |column: &Column| {
+            let products =
+                rows.iter().map(|row| (self.raw(data, column, *row) - column.mean) * (answer(*row) - mean));
+            (products.sum::<f64>() / column.scale).abs()
+        };
+        let mut kept: Vec<usize> = Vec::new();
+        for (sparse, limit) in [(false, limits.dense), (true, limits.levels)] {
+            let mut ranked: Vec<(usize, f64)> = self
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| column.is_sparse() == sparse)
+                .map(|(index, column)| (index, strength(column)))
+                .collect();
+            ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            kept.extend(ranked.iter().take(limit).map(|(index, _)| *index));
+        }
+        kept.sort_unstable();
+        self.columns = kept.into_iter().filter_map(|index| self.columns.get(index).cloned()).collect();
+    }
+
+    /// How many columns of each kind there are.
+    #[must_use]
+    pub fn widths(&self) -> Width {
+        let dense = self.sparse_from();
+        Width { dense, levels: self.columns.len() - dense }
     }
 
     /// The design matrix of all rows of the data set (fits pick the rows they need).
     #[must_use]
     pub fn design(&self, data: &Dataset) -> Matrix {
-        let mut x = Matrix::zeros(data.rows(), self.columns.len());
+        let (dense, sparse) = self.columns.split_at(self.sparse_from());
+        let mut x = Matrix::with_sparse(data.rows(), dense.len(), sparse.len());
+        // Per feature: the column of each level.
+        let mut column_of: Vec<Vec<(f64, usize)>> = vec![Vec::new(); data.features.len()];
+        for (index, column) in sparse.iter().enumerate() {
+            if let (Term::Level(code), Some(list)) = (&column.term, column_of.get_mut(column.feature)) {
+                list.push((*code, dense.len() + index));
+            }
+        }
         for row in 0..data.rows() {
-            for (slot, column) in x.row_mut(row).iter_mut().zip(&self.columns) {
+            for (slot, column) in x.row_mut(row).iter_mut().zip(dense) {
                 *slot = (self.raw(data, column, row) - column.mean) / column.scale;
             }
+            let level = |(values, list): (&Vec<f64>, &Vec<(f64, usize)>)| {
+                let value = values.get(row).copied()?;
+                // Levels ascend: codes of a category are few, and most are found by their place.
+                let at = list.partition_point(|(code, _)| *code < value);
+                list.get(at).filter(|(code, _)| *code == value).map(|(_, index)| (*index, 1.0 / LEVEL_SCALE))
+            };
+            x.push_entries(
+                data.columns.iter().zip(&column_of).filter(|(_, list)| !list.is_empty()).filter_map(level),
+            );
         }
         x
     }
@@ -262,7 +344,15 @@ impl Encoder {
     pub fn additive(&self, features: &[Feature], fit: &Fit) -> Additive {
         let shapes =
             features.iter().enumerate().map(|(index, feature)| self.shape(index, feature, fit)).collect();
-        Additive { base: fit.intercept, shapes }
+        // Levels were not centred for the fit; their shapes are.
+        let moved: f64 = self
+            .columns
+            .iter()
+            .zip(&fit.coefficients)
+            .filter(|(column, _)| column.is_sparse())
+            .map(|(column, coefficient)| coefficient * column.mean / column.scale)
+            .sum();
+        Additive { base: fit.intercept + moved, shapes }
     }
 
     fn shape(&self, index: usize, feature: &Feature, fit: &Fit) -> Shape {

@@ -8,7 +8,7 @@ use crate::{
     error::ChurnError,
     features::{Feature, FeatureKind},
     model::{FeatureRow, Model, Score},
-    words::{Lang, Words, number},
+    words::{Label, Lang, Words, number, percent},
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Reason {
     pub usual: Words,
     /// Added to the log-odds.
     pub contribution: f64,
+    /// For a yes or no that is known: which, and the share of yes in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yes_no: Option<(bool, f64)>,
 }
 
 impl Reason {
@@ -32,15 +35,39 @@ impl Reason {
         self.text_as(&self.name, lang)
     }
 
+    /// The same in people's words: `Without an account manager (48.1% have one): lowers the risk slightly`.
+    #[must_use]
+    pub fn text_with(&self, label: &Label, lang: Lang) -> String {
+        let (Some((yes, share)), Some(words)) = (self.yes_no, &label.yes_no) else {
+            return self.text_as(label.name.text(lang), lang);
+        };
+        let said = if yes { &words.yes } else { &words.no };
+        let (said, share, having) = (said.text(lang), percent(share, lang), words.share.text(lang));
+        let effect = self.effect();
+        match lang {
+            Lang::En => format!("{said} ({share} {having}): {}", effect.en),
+            Lang::Fr => format!("{said} ({share} {having}) : {}", effect.fr),
+        }
+    }
+
     /// The same, with another name for the column (a translated label).
     #[must_use]
     pub fn text_as(&self, label: &str, lang: Lang) -> String {
         let (value, usual) = (self.value.text(lang), self.usual.text(lang));
         let effect = self.effect();
         let effect = effect.text(lang);
-        match lang {
-            Lang::En => format!("{label} is {value} (usually {usual}): {effect}"),
-            Lang::Fr => format!("{label} vaut {value} (d'ordinaire {usual}) : {effect}"),
+        match (lang, self.yes_no) {
+            (Lang::En, Some((_, share))) => {
+                format!("{label}: {value} (yes for {}): {effect}", percent(share, lang))
+            }
+            (Lang::Fr, Some((_, share))) => {
+                format!("{label} : {value} (oui pour {}) : {effect}", percent(share, lang))
+            }
+            (Lang::En, None) => format!("{label} is {value} (usually {usual}): {effect}"),
+            (Lang::Fr, None) if self.value.fr == UNKNOWN.1 => {
+                format!("{label} : {value} (d’ordinaire {usual}) : {effect}")
+            }
+            (Lang::Fr, None) => format!("{label} vaut {value} (d’ordinaire {usual}) : {effect}"),
         }
     }
 
@@ -126,11 +153,21 @@ impl ReasonChange {
     /// The change as a sentence: `Num_Sites went from 8 to 12: raises the risk strongly`.
     #[must_use]
     pub fn text(&self, lang: Lang) -> String {
+        self.text_as(&self.name, lang)
+    }
+
+    /// The same, with another name for the column.
+    #[must_use]
+    pub fn text_as(&self, label: &str, lang: Lang) -> String {
         let effect = effect_words(self.contribution);
         let (from, to, effect) = (self.from.text(lang), self.to.text(lang), effect.text(lang));
         match lang {
-            Lang::En => format!("{} went from {from} to {to}: {effect}", self.name),
-            Lang::Fr => format!("{} est passé de {from} à {to} : {effect}", self.name),
+            Lang::En if from == to => format!("{label} is still {to}, beside other values: {effect}"),
+            Lang::Fr if from == to => {
+                format!("{label} vaut toujours {to}, à côté d’autres valeurs : {effect}")
+            }
+            Lang::En => format!("{label} went from {from} to {to}: {effect}"),
+            Lang::Fr => format!("{label} : {from} avant, {to} maintenant : {effect}"),
         }
     }
 }
@@ -167,11 +204,17 @@ impl Counterfactual {
     /// The change as a sentence.
     #[must_use]
     pub fn text(&self, lang: Lang) -> String {
+        self.text_as(&self.name, lang)
+    }
+
+    /// The same, with another name for the column.
+    #[must_use]
+    pub fn text_as(&self, label: &str, lang: Lang) -> String {
         let (from, to) = (self.from.text(lang), self.to.text(lang));
-        let risk = crate::words::percent(self.probability, lang);
+        let risk = percent(self.probability, lang);
         match lang {
-            Lang::En => format!("{} at {to} instead of {from} would bring the risk to {risk}", self.name),
-            Lang::Fr => format!("{} à {to} au lieu de {from} ramènerait le risque à {risk}", self.name),
+            Lang::En => format!("{label} at {to} instead of {from} would bring the risk to {risk}"),
+            Lang::Fr => format!("{label} à {to} au lieu de {from} ramènerait le risque à {risk}"),
         }
     }
 }
@@ -192,6 +235,8 @@ impl Model {
                 value: value_words(feature, *value),
                 usual: value_words(feature, feature.typical),
                 contribution,
+                yes_no: (matches!(feature.kind, FeatureKind::Boolean) && !value.is_nan())
+                    .then_some((*value > 0.5, feature.mean)),
             })
             .collect();
         // The sort is stable: equal contributions stay in the order of the columns.
@@ -323,17 +368,20 @@ fn nearest(from: f64, end: f64, whole: bool, good: &mut impl FnMut(f64) -> bool)
     Some(hit)
 }
 
+/// A missing value, in both languages.
+const UNKNOWN: (&str, &str) = ("unknown", "inconnu");
+
 /// A feature's value as people write it.
 pub(crate) fn value_words(feature: &Feature, value: f64) -> Words {
     if value.is_nan() {
-        return Words::new("unknown", "inconnu");
+        return Words::new(UNKNOWN.0, UNKNOWN.1);
     }
     match &feature.kind {
         FeatureKind::Boolean if value == 1.0 => Words::new("yes", "oui"),
         FeatureKind::Boolean if value == 0.0 => Words::new("no", "non"),
         FeatureKind::Boolean => Words::new(
-            format!("yes for {}", crate::words::percent(value, Lang::En)),
-            format!("oui pour {}", crate::words::percent(value, Lang::Fr)),
+            format!("yes for {}", percent(value, Lang::En)),
+            format!("oui pour {}", percent(value, Lang::Fr)),
         ),
         FeatureKind::Category { .. } => match feature.level(value) {
             Some(level) => Words::new(level, level),

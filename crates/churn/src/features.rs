@@ -4,7 +4,7 @@
 //! No statistics of the answer enter here.
 
 use crate::{
-    cells::{self, NumberFormat},
+    cells::{self, DateFormat, NumberFormat},
     drift::Profile,
     error::ChurnError,
     plan::{ColumnPlan, Plan, Role},
@@ -34,6 +34,9 @@ pub enum FeatureKind {
     Date {
         /// The as-of date, in days since 1970-01-01.
         as_of_day: f64,
+        /// How dates are written.
+        #[serde(default, skip_serializing_if = "DateFormat::is_usual")]
+        format: DateFormat,
     },
     /// One of several words.
     Category {
@@ -78,13 +81,23 @@ impl Feature {
             |expected| ChurnError::BadCell { column: self.name.clone(), value: text.to_owned(), expected };
         match &self.kind {
             FeatureKind::Number { format } => cells::number(text, *format).ok_or_else(|| bad("a number")),
-            FeatureKind::Boolean => match cells::boolean(text) {
-                Some(yes) => Ok(f64::from(u8::from(yes))),
-                None => Err(bad("a yes or no (1/0, true/false, yes/no, oui/non)")),
-            },
-            FeatureKind::Date { as_of_day } => match cells::day_number(text) {
+            // A count of which training saw only 0 and 1 may be 2 one day: more than none is a yes.
+            FeatureKind::Boolean => {
+                let yes = cells::boolean(text)
+                    .or_else(|| cells::number(text, NumberFormat::Point).map(|number| number > 0.5));
+                match yes {
+                    Some(yes) => Ok(f64::from(u8::from(yes))),
+                    None => Err(bad("a yes or no (1/0, true/false, yes/no, oui/non)")),
+                }
+            }
+            FeatureKind::Date { as_of_day, format } => match cells::day_number(text, *format) {
                 Some(day) => Ok(as_of_day - day),
-                None => Err(bad("an ISO date such as 2024-06-30")),
+                None => Err(bad(match format {
+                    DateFormat::YearFirst => "a date such as 2024-06-30",
+                    DateFormat::DayFirst => "a date such as 30/06/2024 (day first)",
+                    DateFormat::MonthFirst => "a date such as 06/30/2024 (month first)",
+                    DateFormat::Named => "a date such as 30 June 2024",
+                })),
             },
             FeatureKind::Category { levels } => {
                 let text = text.trim();
@@ -294,7 +307,9 @@ fn read_feature(
     let column = table.column(&planned.name)?;
     let kind = match planned.role {
         Role::Boolean | Role::Treatment => FeatureKind::Boolean,
-        Role::Date => FeatureKind::Date { as_of_day: plan.as_of_day.unwrap_or_default() },
+        Role::Date => {
+            FeatureKind::Date { as_of_day: plan.as_of_day.unwrap_or_default(), format: planned.dates }
+        }
         Role::Category => {
             let mut counts: FxHashMap<&str, usize> = FxHashMap::default();
             for row in rows {

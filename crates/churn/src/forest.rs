@@ -16,17 +16,53 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Tables with fewer rows get no trees: on the agency's 900, forests and boosted trees reached an AUC of .88 to .898,
-/// straight lines .904.
-pub(crate) const ROWS_FOR_TREES: usize = 3_000;
-/// Leaves and shrinkage that are tried on smaller tables, from the simplest.
-const SHAPES: [(usize, f64); 3] = [(4, 0.1), (8, 0.1), (20, 0.06)];
-/// And on larger ones, where each try costs seconds and the number of trees, chosen by folds, guards against too much.
-const LARGE_SHAPES: [(usize, f64); 1] = [(31, 0.1)];
-const LARGE: usize = 20_000;
-const MOST_TREES: usize = 600;
-const PATIENCE: usize = 25;
-const FOLDS: usize = 3;
+/// Tables with fewer rows get no trees.
+pub(crate) const ROWS_FOR_TREES: usize = 600;
+
+/// A size of trees that is tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shape {
+    pub leaves: usize,
+    pub leaf_rows: usize,
+    pub shrinkage: f64,
+}
+
+impl Shape {
+    fn options(self) -> GrowOptions {
+        GrowOptions { leaves: self.leaves, leaf_rows: self.leaf_rows, l2: 1.0, shrinkage: self.shrinkage }
+    }
+}
+
+const fn shape(leaves: usize, leaf_rows: usize, shrinkage: f64) -> Shape {
+    Shape { leaves, leaf_rows, shrinkage }
+}
+
+/// What is tried, from the simplest: on few rows small trees only, on many rows fewer and faster ones (each try costs seconds there).
+const FEW: [Shape; 2] = [shape(4, 15, 0.06), shape(8, 15, 0.05)];
+const MIDDLE: [Shape; 3] = [shape(4, 20, 0.06), shape(8, 30, 0.05), shape(20, 40, 0.04)];
+const MANY: [Shape; 2] = [shape(8, 50, 0.1), shape(28, 50, 0.08)];
+/// With fewer rows, [`FEW`]; from so many on, [`MANY`].
+const LIMITS: (usize, usize) = (2_000, 40_000);
+const MOST_TREES: usize = 800;
+const PATIENCE: usize = 30;
+/// A shape that is worse than the best by this share of its loss ends the search: larger ones would be worse still.
+const WORSE: f64 = 0.002;
+
+/// The shapes that are tried on so many rows.
+pub(crate) fn shapes(rows: usize) -> &'static [Shape] {
+    if rows < LIMITS.0 {
+        &FEW
+    } else if rows < LIMITS.1 {
+        &MIDDLE
+    } else {
+        &MANY
+    }
+}
+
+/// Folds that decide shape and number of trees.
+pub(crate) fn folds(rows: usize) -> usize {
+    if (LIMITS.0..10_000).contains(&rows) { 5 } else { 3 }
+}
 
 /// A regression and trees, mixed in log-odds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +76,12 @@ pub struct Blend {
 }
 
 impl Blend {
+    /// A regression and trees that learnt what it leaves over: their sum.
+    pub(crate) fn sum(additive: Additive, trees: &Trees) -> Result<Self, ChurnError> {
+        // Half of each, doubled.
+        Ok(Self { additive: additive.times(2.0), trees: trees.times(2.0).map_err(unusable)?, share: 0.5 })
+    }
+
     /// The raw log-odds of one row of feature values.
     #[must_use]
     pub fn log_odds(&self, row: &[f64]) -> f64 {
@@ -52,6 +94,8 @@ pub(crate) struct Forest {
     pub trees: Trees,
     /// By row of the data set; only those learnt from have a meaning.
     pub unseen: Vec<f64>,
+    /// How they were grown.
+    pub options: BoostOptions,
 }
 
 /// The columns as bins, with cuts from the listed rows. Ties between columns are settled by name.
@@ -70,46 +114,83 @@ pub(crate) fn unusable(reason: String) -> ChurnError {
     ModelFileError::Invalid { reason }.into()
 }
 
-/// Fits trees to the listed rows: their size and number by folds among these rows only.
-pub(crate) fn fit(data: &Dataset, rows: &[usize], seed: u64) -> Result<Forest, ChurnError> {
+/// A regression whose left-overs trees may learn: fitted to some rows, it gives the log-odds of all.
+pub(crate) type Start<'a> = &'a dyn Fn(&[usize]) -> Result<Vec<f64>, ChurnError>;
+
+/// Fits trees to the listed rows: their size and number by folds among these rows only. With `start`, they learn what a
+/// regression leaves over, which is fitted anew within each fold, and their size is given; `unseen` then holds the sums.
+pub(crate) fn fit(
+    data: &Dataset,
+    rows: &[usize],
+    start: Option<(Start<'_>, GrowOptions)>,
+    seed: u64,
+) -> Result<Forest, ChurnError> {
     let binned = binned(data, rows);
-    let splits = split(data, rows, FOLDS, seed);
-    let shapes: &[(usize, f64)] = if rows.len() < LARGE { &SHAPES } else { &LARGE_SHAPES };
+    let splits = split(data, rows, folds(rows.len()), seed);
     let mut best: Option<(f64, BoostOptions, Vec<Boosted>)> = None;
-    for (leaves, shrinkage) in shapes {
+    let sizes: Vec<GrowOptions> = match start {
+        Some((_, size)) => vec![size],
+        None => shapes(rows.len()).iter().map(|shape| shape.options()).collect(),
+    };
+    let start = start.map(|(start, _)| start);
+    let starts: Vec<Option<Vec<f64>>> = splits
+        .iter()
+        .map(|split| start.map(|fit| fit(&split.train)).transpose())
+        .collect::<Result<_, _>>()?;
+    for grow in sizes {
         let options = BoostOptions {
             objective: Objective::LogOdds,
             trees: MOST_TREES,
-            grow: GrowOptions { leaves: *leaves, leaf_rows: 20, l2: 1.0, shrinkage: *shrinkage },
-            column_share: 1.0,
+            grow,
+            column_share: 0.8,
+            row_share: 0.7,
             patience: PATIENCE,
             seed,
         };
         let runs = splits
             .iter()
-            .map(|split| boost(&binned, &data.y, &split.train, &split.test, &options).map_err(unusable))
+            .zip(&starts)
+            .map(|(split, start)| {
+                boost(&binned, &data.y, &split.train, &split.test, start.as_deref(), &options)
+                    .map_err(unusable)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let (count, loss) = best_count(&runs);
-        if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
+        let least = best.as_ref().map_or(f64::INFINITY, |(least, ..)| *least);
+        if loss < least {
             best = Some((loss, BoostOptions { trees: count, patience: 0, ..options }, runs));
+        } else if loss > least * (1.0 + WORSE) {
+            break;
         }
     }
     // There is at least one shape.
     let Some((_, options, runs)) = best else { return Err(unusable("no trees were grown".to_owned())) };
     let mut unseen = vec![0.0; data.rows()];
     let mut values = Vec::new();
-    for (split, run) in splits.iter().zip(runs) {
+    for ((split, run), start) in splits.iter().zip(runs).zip(&starts) {
         let first = run.trees.trees().iter().take(options.trees).cloned().collect();
         let trees = Trees::new(run.trees.base(), run.trees.features(), first).map_err(unusable)?;
         for row in &split.test {
             data.row_into(*row, &mut values);
+            let started = start.as_ref().and_then(|start| start.get(*row)).copied().unwrap_or(0.0);
             if let Some(slot) = unseen.get_mut(*row) {
-                *slot = trees.score(&values);
+                *slot = started + trees.score(&values);
             }
         }
     }
-    let trees = boost(&binned, &data.y, rows, &[], &options).map_err(unusable)?.trees;
-    Ok(Forest { trees, unseen })
+    let trees = self::grow(data, rows, start, &options)?;
+    Ok(Forest { trees, unseen, options })
+}
+
+/// Grows trees on the listed rows, as it was decided before.
+pub(crate) fn grow(
+    data: &Dataset,
+    rows: &[usize],
+    start: Option<Start<'_>>,
+    options: &BoostOptions,
+) -> Result<Trees, ChurnError> {
+    let start = start.map(|fit| fit(rows)).transpose()?;
+    Ok(boost(&binned(data, rows), &data.y, rows, &[], start.as_deref(), options).map_err(unusable)?.trees)
 }
 
 /// The number of trees with the least mean loss over the runs, and that loss. A run that stopped early stays where it

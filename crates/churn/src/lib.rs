@@ -35,5 +35,5 @@ pub use model::{FeatureRow, Model, Score, Verdict};
 pub use model_file::ModelFileError;
 pub use plan::{Plan, PlanOptions, Role};
 pub use table::Table;
-pub use train::{FitOptions, Penalty, train};
+pub use train::{FitOptions, Penalty, train, train_watched};
 pub use words::{Lang, Words};

@@ -8,19 +8,36 @@
 use crate::special::{sigmoid, softplus};
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
-/// A dense matrix, row by row.
+/// A matrix, row by row: its first columns dense, those after them sparse (one-hot levels are nearly all zero).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     rows: usize,
     cols: usize,
+    dense: usize,
     data: Vec<f64>,
+    /// Where each row's entries end.
+    ends: Vec<usize>,
+    /// Column and value, by ascending column.
+    entries: Vec<(usize, f64)>,
 }
 
 impl Matrix {
-    /// A matrix of zeros.
+    /// A dense matrix of zeros.
     #[must_use]
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![0.0; rows * cols] }
+        Self { rows, cols, dense: cols, data: vec![0.0; rows * cols], ends: Vec::new(), entries: Vec::new() }
+    }
+
+    /// A matrix to be filled row by row: `dense` columns, and `sparse` more.
+    #[must_use]
+    pub fn with_sparse(rows: usize, dense: usize, sparse: usize) -> Self {
+        Self { cols: dense + sparse, ..Self::zeros(rows, dense) }
+    }
+
+    /// Ends the next row with these entries (columns after the dense ones, ascending).
+    pub fn push_entries(&mut self, entries: impl IntoIterator<Item = (usize, f64)>) {
+        self.entries.extend(entries);
+        self.ends.push(self.entries.len());
     }
 
     /// Number of rows.
@@ -35,15 +52,29 @@ impl Matrix {
         self.cols
     }
 
-    /// One row.
+    /// The dense part of one row.
     #[must_use]
     pub fn row(&self, row: usize) -> &[f64] {
-        &self.data[row * self.cols..(row + 1) * self.cols]
+        &self.data[row * self.dense..(row + 1) * self.dense]
     }
 
-    /// One row, to be filled.
+    /// The dense part of one row, to be filled.
     pub fn row_mut(&mut self, row: usize) -> &mut [f64] {
-        &mut self.data[row * self.cols..(row + 1) * self.cols]
+        &mut self.data[row * self.dense..(row + 1) * self.dense]
+    }
+
+    /// The sparse part of one row.
+    fn entries(&self, row: usize) -> &[(usize, f64)] {
+        match self.ends.get(row) {
+            Some(end) => &self.entries[if row == 0 { 0 } else { self.ends[row - 1] }..*end],
+            None => &[],
+        }
+    }
+
+    /// The products of one row and `weights`, summed.
+    fn dot(&self, row: usize, weights: &[f64]) -> f64 {
+        let dense = self.row(row).iter().zip(weights).map(|(x, b)| x * b).sum::<f64>();
+        self.entries(row).iter().fold(dense, |sum, (column, value)| sum + value * weights[*column])
     }
 }
 
@@ -63,8 +94,8 @@ pub struct Fit {
 impl Fit {
     /// The log-odds of one row.
     #[must_use]
-    pub fn log_odds(&self, row: &[f64]) -> f64 {
-        self.intercept + row.iter().zip(&self.coefficients).map(|(x, b)| x * b).sum::<f64>()
+    pub fn log_odds(&self, x: &Matrix, row: usize) -> f64 {
+        self.intercept + x.dot(row, &self.coefficients)
     }
 }
 
@@ -152,7 +183,7 @@ pub fn fit(x: &Matrix, y: &[f64], rows: &[usize], penalty: f64, start: Option<&F
 }
 
 fn linear(x: &Matrix, row: usize, beta: &[f64]) -> f64 {
-    beta[0] + x.row(row).iter().zip(&beta[1..]).map(|(x, b)| x * b).sum::<f64>()
+    beta[0] + x.dot(row, &beta[1..])
 }
 
 fn objective(x: &Matrix, y: &[f64], rows: &[usize], penalty: f64, beta: &[f64]) -> f64 {
@@ -193,6 +224,19 @@ fn derivatives(
             line[0] += wx;
             for (slot, &xj) in line[1..].iter_mut().zip(&values[..=i]) {
                 *slot += wx * xj;
+            }
+        }
+        let entries = x.entries(row);
+        for (index, &(column, value)) in entries.iter().enumerate() {
+            gradient[column + 1] += residual * value;
+            let wx = weight * value;
+            let line = &mut lower[(column + 1) * p..(column + 1) * p + column + 2];
+            line[0] += wx;
+            for (slot, &xj) in line[1..].iter_mut().zip(values) {
+                *slot += wx * xj;
+            }
+            for &(other, xj) in &entries[..=index] {
+                line[other + 1] += wx * xj;
             }
         }
     }

@@ -132,6 +132,9 @@ pub struct Metrics {
     pub confusion: Confusion,
     /// The calibration curve (of the first repeat's predictions).
     pub curve: Vec<CurveBin>,
+    /// The gains curve: the share of all leavers found among the riskiest tenth, two tenths and so on to nine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gains: Vec<Interval>,
 }
 
 /// Predictions sorted once, so that each bootstrap replicate is one pass over counts.
@@ -144,7 +147,9 @@ struct Sorted {
     run_ends: Vec<usize>,
 }
 
-const FIGURES: usize = 10;
+/// Tenths of the gains curve, the last of which finds everybody.
+const TENTHS: usize = 9;
+const FIGURES: usize = 9 + TENTHS;
 
 impl Sorted {
     fn new(y: &[f64], p: &[f64]) -> Self {
@@ -169,8 +174,7 @@ impl Sorted {
         let (mut auc, mut ap) = (0.0, 0.0);
         let (mut said_tp, mut said_fp) = (0.0, 0.0);
         let mut start = 0;
-        let top = 0.1 * n;
-        let mut found_in_top = 0.0;
+        let mut found = [0.0; TENTHS];
         // Calibration: ten bins of equal weight.
         let (mut ece, mut bin_w, mut bin_y, mut bin_p, mut bin) = (0.0, 0.0, 0.0, 0.0, 1.0);
         for &end in &self.run_ends {
@@ -188,9 +192,14 @@ impl Sorted {
             brier += run_y * (1.0 - p) * (1.0 - p) + run_n * p * p;
             auc += run_n * (tp + 0.5 * run_y);
             let before = tp + fp;
-            if before < top && run_w > 0.0 {
-                // A run of equal scores that crosses the line counts in part.
-                found_in_top += run_y * ((top - before) / run_w).min(1.0);
+            if run_w > 0.0 {
+                for (tenth, found) in found.iter_mut().enumerate() {
+                    let top = 0.1 * (tenth + 1) as f64 * n;
+                    if before < top {
+                        // A run of equal scores that crosses the line counts in part.
+                        *found += run_y * ((top - before) / run_w).min(1.0);
+                    }
+                }
             }
             tp += run_y;
             fp += run_n;
@@ -215,19 +224,19 @@ impl Sorted {
         if bin_w > 0.0 {
             ece += (bin_y - bin_p).abs();
         }
-        let gain = found_in_top / positives;
-        [
+        let gains = found.map(|found| found / positives);
+        let first = [
             auc / (positives * negatives),
             log_loss / n,
             brier / n,
             ap / positives,
             ece / n,
-            gain / 0.1,
-            gain,
+            gains[0] / 0.1,
             (said_tp + negatives - said_fp) / n,
             if said_tp + said_fp > 0.0 { said_tp / (said_tp + said_fp) } else { f64::NAN },
             said_tp / positives,
-        ]
+        ];
+        std::array::from_fn(|index| first.get(index).copied().unwrap_or_else(|| gains[index - first.len()]))
     }
 }
 
@@ -344,8 +353,9 @@ pub fn judge(
         let shift = mean - auc.estimate;
         auc = Interval { estimate: mean, low: (auc.low + shift).max(0.0), high: (auc.high + shift).min(1.0) };
     }
-    let (calibration_error, lift_top_decile, gain_top_decile) = (next(), next(), next());
+    let (calibration_error, lift_top_decile) = (next(), next());
     let (accuracy, precision, recall) = (next(), next(), next());
+    let gains: Vec<Interval> = (0..TENTHS).map(|_| next()).collect();
     let n = y.len() as f64;
     let share = positives as f64 / n;
     let true_positive = recall.estimate * share;
@@ -364,7 +374,7 @@ pub fn judge(
         average_precision,
         calibration_error,
         lift_top_decile,
-        gain_top_decile,
+        gain_top_decile: gains[0],
         confusion: Confusion {
             threshold,
             true_positive,
@@ -376,6 +386,7 @@ pub fn judge(
             recall,
         },
         curve: calibration_curve(y, first, 10),
+        gains,
     })
 }
 

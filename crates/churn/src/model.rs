@@ -2,12 +2,12 @@
 
 use crate::{
     calibration::Platt,
-    card::ModelCard,
+    card::{Importance, ModelCard},
     encode::Additive,
     error::ChurnError,
     features::Feature,
     forest::Blend,
-    metrics::{self, Metrics},
+    metrics::{self, Interval, Metrics},
     special::sigmoid,
     table::Table,
     trees::Trees,
@@ -230,37 +230,104 @@ impl Model {
         self.learner.add_contributions(&row.0, self.platt.slope, out) + self.platt.shift
     }
 
+    /// How much each column moves the scores of these rows of feature values, the most first, with 95 % intervals.
+    pub(crate) fn importance(&self, rows: &[Vec<f64>]) -> Vec<Importance> {
+        let n = rows.len().max(1) as f64;
+        let mut sums = vec![(0.0, 0.0); self.features.len()];
+        let mut parts = vec![0.0; self.features.len()];
+        for row in rows {
+            parts.fill(0.0);
+            self.learner.add_contributions(row, self.platt.slope, &mut parts);
+            for ((sum, squares), part) in sums.iter_mut().zip(&parts) {
+                *sum += part.abs();
+                *squares += part * part;
+            }
+        }
+        let mut all: Vec<Importance> = self
+            .features
+            .iter()
+            .zip(sums)
+            .map(|(feature, (sum, squares))| {
+                let mean = sum / n;
+                let spread = 1.959_964 * ((squares / n - mean * mean).max(0.0) / n).sqrt();
+                let mean_size =
+                    Interval { estimate: mean, low: (mean - spread).max(0.0), high: mean + spread };
+                Importance { name: feature.name.clone(), mean_size }
+            })
+            .collect();
+        all.sort_by(|a, b| {
+            b.mean_size.estimate.total_cmp(&a.mean_size.estimate).then_with(|| a.name.cmp(&b.name))
+        });
+        all
+    }
+
     /// Judges the model on a table that it was not trained on; the table needs the target's column.
     ///
     /// # Errors
     /// When a column is missing or a cell cannot be read, and [`ChurnError::OneClass`] when the table's known
     /// answers are all the same.
     pub fn judge(&self, table: &Table, replicates: usize, seed: u64) -> Result<Metrics, ChurnError> {
+        match self.judge_readable(table, replicates, seed)? {
+            (_, bad) if !bad.is_empty() => Err(bad.into_iter().next().map_or_else(
+                || ChurnError::Empty { what: "the table".to_owned(), hint: String::new() },
+                |(_, error)| error,
+            )),
+            (metrics, _) => Ok(metrics),
+        }
+    }
+
+    /// Like [`judge`](Self::judge), but leaves out rows that cannot be read: each is named with its number in the table
+    /// (from 0) and the reason.
+    ///
+    /// # Errors
+    /// When a column is missing, and [`ChurnError::OneClass`] when the known answers are all the same.
+    pub fn judge_readable(
+        &self,
+        table: &Table,
+        replicates: usize,
+        seed: u64,
+    ) -> Result<(Metrics, Vec<(usize, ChurnError)>), ChurnError> {
         let plan = &self.card.plan;
         let target = table.column(&plan.target)?;
         let columns = self.features.iter().map(|f| table.column(&f.name)).collect::<Result<Vec<_>, _>>()?;
         let (mut y, mut predicted) = (Vec::new(), Vec::new());
-        let mut values = Vec::new();
+        let mut bad = Vec::new();
         for row in 0..table.rows() {
             let Some(answer) = target.cell(row) else { continue };
-            values.clear();
-            for (feature, column) in self.features.iter().zip(&columns) {
-                values.push(feature.read(column.cell(row))?);
-            }
+            let read =
+                self.features.iter().zip(&columns).map(|(feature, column)| feature.read(column.cell(row)));
+            let values = match read.collect::<Result<Vec<f64>, _>>() {
+                Ok(values) => values,
+                Err(error) => {
+                    bad.push((row, error));
+                    continue;
+                }
+            };
             y.push(f64::from(u8::from(answer == plan.positive)));
             predicted.push(self.score_values(&values).probability);
         }
-        metrics::judge(&y, &[predicted], &[], self.threshold, replicates, seed).ok_or_else(|| {
-            ChurnError::OneClass {
-                column: plan.target.clone(),
-                value: if y.contains(&1.0) {
-                    plan.positive.clone()
-                } else {
-                    format!("not {}", plan.positive)
+        if y.is_empty() {
+            return Err(ChurnError::Empty {
+                what: format!("the table, as far as {} is known", plan.target),
+                hint: match bad.first() {
+                    Some((row, error)) => format!("row {}: {error}", row + 1),
+                    None => "all its cells are blank".to_owned(),
                 },
-                rows: y.len(),
-            }
-        })
+            });
+        }
+        let metrics =
+            metrics::judge(&y, &[predicted], &[], self.threshold, replicates, seed).ok_or_else(|| {
+                ChurnError::OneClass {
+                    column: plan.target.clone(),
+                    value: if y.contains(&1.0) {
+                        plan.positive.clone()
+                    } else {
+                        format!("not {}", plan.positive)
+                    },
+                    rows: y.len(),
+                }
+            })?;
+        Ok((metrics, bad))
     }
 
     /// What should be said beside a score: values outside the range seen in training, categories never seen.
@@ -281,7 +348,7 @@ impl Model {
                 if feature.level(*value).is_none() {
                     notes.push(Words::new(
                         format!("{name} has a value that was rare or absent in training"),
-                        format!("{name} a une valeur rare ou absente à l'apprentissage"),
+                        format!("{name} a une valeur rare ou absente à l’apprentissage"),
                     ));
                 }
             } else if *value < feature.min || *value > feature.max {
@@ -293,7 +360,7 @@ impl Model {
                 notes.push(Words::new(
                     format!("{name} is {}, outside {} to {} seen in training", words.en, low.en, high.en),
                     format!(
-                        "{name} vaut {}, hors de {} à {} vus à l'apprentissage",
+                        "{name} vaut {}, hors de {} à {} vus à l’apprentissage",
                         words.fr, low.fr, high.fr
                     ),
                 ));

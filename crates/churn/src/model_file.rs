@@ -3,13 +3,14 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 0-7 | magic `VIGIEMDL` |
-//! | 8-9 | format version, little endian; this library writes 2 and reads 1 and 2 |
+//! | 8-9 | format version, little endian; this library writes 3 and reads 1 to 3 |
 //! | 10-15 | zero |
 //! | 16-23 | length of the payload, little endian |
 //! | 24-39 | XXH3-128 of bytes 0-23 and the payload, little endian |
 //! | 40- | the payload: the model as one JSON object, UTF-8 |
 //!
-//! Format 2 added trees and blends to the regressions of format 1; what format 1 could say is said in the same way.
+//! Format 2 added trees and blends to the regressions of format 1; format 3 added how dates are written. What an earlier format could
+//! say is said in the same way.
 //!
 //! Nothing in a file is ever run. A file is read only if every byte is as written; then its numbers are checked
 //! for sense, so that a file made by another program cannot crash scoring either.
@@ -24,7 +25,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const MAGIC: &[u8; 8] = b"VIGIEMDL";
 /// The version that this library writes, and the latest that it reads.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 const HEADER: usize = 40;
 
 /// Why a file was refused.

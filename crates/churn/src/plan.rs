@@ -8,7 +8,7 @@ mod leaks;
 mod sniff;
 
 use crate::{
-    cells::{self, NumberFormat},
+    cells::{self, DateFormat, NumberFormat},
     error::ChurnError,
     table::{Table, TextColumn},
     words::Words,
@@ -91,6 +91,8 @@ pub struct PlanOptions {
     pub as_of: Option<String>,
     /// Roles that the caller knows better.
     pub roles: BTreeMap<String, Role>,
+    /// How dates are written, where the caller knows better.
+    pub dates: BTreeMap<String, DateFormat>,
 }
 
 impl PlanOptions {
@@ -116,6 +118,9 @@ pub struct ColumnPlan {
     pub missing: usize,
     /// How numbers are written in it.
     pub format: NumberFormat,
+    /// How dates are written in it.
+    #[serde(default, skip_serializing_if = "DateFormat::is_usual")]
+    pub dates: DateFormat,
 }
 
 /// Something the person who trains should look at.
@@ -159,16 +164,19 @@ impl Plan {
                 .into_iter()
                 .flatten()
                 .chain(options.roles.keys())
+                .chain(options.dates.keys())
         {
             table.column(name)?;
         }
         let as_of_day = match &options.as_of {
             None => None,
-            Some(text) => Some(cells::day_number(text).ok_or(ChurnError::BadSetting {
-                setting: "as_of",
-                value: text.clone(),
-                expected: "an ISO date is needed, such as 2024-06-30",
-            })?),
+            Some(text) => {
+                Some(cells::day_number(text, DateFormat::YearFirst).ok_or(ChurnError::BadSetting {
+                    setting: "as_of",
+                    value: text.clone(),
+                    expected: "an ISO date is needed, such as 2024-06-30",
+                })?)
+            }
         };
         let positive = yes_value(table.column(&options.target)?, options.positive.as_deref())?;
         let treated = match &options.treatment {
@@ -254,14 +262,14 @@ fn plan_column(
     warnings: &mut Vec<Warning>,
 ) -> Result<ColumnPlan, ChurnError> {
     let name = column.name();
-    let facts = sniff::facts(column);
+    let facts = sniff::facts(column, options.dates.get(name).copied());
     let named = |role, en: &str, fr: &str| Some((role, Words::new(en, fr)));
     let given = if name == options.target {
         named(Role::Target, "named as the answer to predict", "désignée comme la réponse à prédire")
     } else if Some(name) == options.treatment.as_deref() {
-        named(Role::Treatment, "named as the action taken", "désignée comme l'action menée")
+        named(Role::Treatment, "named as the action taken", "désignée comme l’action menée")
     } else if Some(name) == options.id.as_deref() {
-        named(Role::Id, "named as the identifier", "désignée comme l'identifiant")
+        named(Role::Id, "named as the identifier", "désignée comme l’identifiant")
     } else if Some(name) == options.value.as_deref() {
         named(Role::Value, "named as the customer's value", "désignée comme la valeur du client")
     } else if let Some(role) = options.roles.get(name) {
@@ -305,6 +313,27 @@ fn plan_column(
             ),
         });
     }
+    if role == Role::Date && facts.dates_ambiguous {
+        warnings.push(Warning {
+            column: Some(name.to_owned()),
+            words: Words::new(
+                format!("{name}: each date could be read day first or month first; read day first (a roles file can say otherwise)"),
+                format!("{name} : chaque date peut se lire jour ou mois en premier ; lue jour d’abord (un fichier de rôles peut dire le contraire)"),
+            ),
+        });
+    }
+    if role == Role::Date && facts.dates < facts.present {
+        let odd = facts.present - facts.dates;
+        warnings.push(Warning {
+            column: Some(name.to_owned()),
+            words: Words::new(
+                format!("{odd} cells of {name} are not dates like the others and count as missing"),
+                format!(
+                    "{odd} cellules de {name} ne sont pas des dates comme les autres et comptent comme vides"
+                ),
+            ),
+        });
+    }
     if let (Role::Date, Some(day), Some(latest)) = (role, as_of_day, facts.latest_day)
         && latest > day
     {
@@ -313,7 +342,7 @@ fn plan_column(
             words: Words::new(
                 format!("{name} holds dates after the as-of date: what was not known then must not be learnt from"),
                 format!(
-                    "{name} contient des dates postérieures à la date de référence : ce qui n'était pas encore connu ne doit pas servir"
+                    "{name} contient des dates postérieures à la date de référence : ce qui n’était pas encore connu ne doit pas servir"
                 ),
             ),
         });
@@ -325,6 +354,7 @@ fn plan_column(
         distinct: facts.distinct,
         missing: facts.rows - facts.present,
         format: facts.format,
+        dates: facts.date_format,
     })
 }
 
@@ -363,6 +393,10 @@ mod tests {
         check("member", &|i| ["oui", "non"][i % 2].to_owned(), Role::Boolean);
         check("plan", &|i| ["basic", "gold", "pro"][i * 7 % 11 % 3].to_owned(), Role::Category);
         check("since", &|i| format!("2020-01-{:02}", 1 + i % 28), Role::Date);
+        check("joined", &|i| format!("{:02}/03/2021", 1 + i % 28), Role::Date);
+        check("paid", &|i| format!("{} June 2021", 1 + i % 28), Role::Date);
+        check("turnover", &|i| format!("1,{:03}.50", i * 7 % 997), Role::Number);
+        check("chiffre", &|i| format!("{} {:03},5 €", 1 + i % 9, i * 7 % 997), Role::Number);
         check("customer_id", &|i| (7000 + i * 13).to_string(), Role::Id);
         check("n", &|i| (i + 1).to_string(), Role::Id);
         check("code", &|i| format!("c-{i:04}"), Role::Id);

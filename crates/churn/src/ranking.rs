@@ -70,11 +70,11 @@ impl EffectBasis {
         match self {
             Self::Assumed { .. } => Words::new(
                 format!("ASSUMPTION, not measured: the action keeps {en} of those who would leave"),
-                format!("HYPOTHÈSE, non mesurée : l'action retient {fr} de ceux qui partiraient"),
+                format!("HYPOTHÈSE, non mesurée : l’action retient {fr} de ceux qui partiraient"),
             ),
             Self::Measured { .. } => Words::new(
                 format!("measured: the action keeps {en} of those who would leave"),
-                format!("mesuré : l'action retient {fr} de ceux qui partiraient"),
+                format!("mesuré : l’action retient {fr} de ceux qui partiraient"),
             ),
         }
     }

@@ -202,6 +202,16 @@ impl Trees {
         Ok(Self { base, features, trees, flat, shap: OnceLock::new() })
     }
 
+    /// The same trees with all that they add, and the base, multiplied.
+    ///
+    /// # Errors
+    /// When a product is no finite number.
+    pub fn times(&self, factor: f64) -> Result<Self, String> {
+        let mut trees = self.trees.clone();
+        trees.iter_mut().flat_map(|tree| &mut tree.values).for_each(|value| *value *= factor);
+        Self::new(self.base * factor, self.features, trees)
+    }
+
     /// The score without any tree.
     #[must_use]
     pub fn base(&self) -> f64 {

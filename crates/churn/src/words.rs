@@ -39,7 +39,36 @@ impl Words {
     }
 }
 
-/// A number for a sentence: at most `decimals` decimals, no trailing zeros, and a decimal comma in French.
+/// What people call a column, and for a yes or no, how they say it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The column's name in a sentence: `Number of sites`.
+    pub name: Words,
+    /// For a yes or no.
+    pub yes_no: Option<YesNoWords>,
+}
+
+/// How a yes or no is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct YesNoWords {
+    /// `With an account manager`.
+    pub yes: Words,
+    /// `Without an account manager`.
+    pub no: Words,
+    /// What follows a share of customers: `have one`.
+    pub share: Words,
+}
+
+impl Label {
+    /// A label without words of its own for yes and no.
+    #[must_use]
+    pub fn plain(name: Words) -> Self {
+        Self { name, yes_no: None }
+    }
+}
+
+/// A number for a sentence: at most `decimals` decimals, no trailing zeros; from ten thousand on with thousands apart; a decimal
+/// comma and narrow spaces in French.
 #[must_use]
 pub fn number(value: f64, decimals: usize, lang: Lang) -> String {
     let mut text = format!("{value:.decimals$}");
@@ -49,10 +78,25 @@ pub fn number(value: f64, decimals: usize, lang: Lang) -> String {
     if text == "-0" {
         text = "0".to_owned();
     }
-    match lang {
-        Lang::En => text,
-        Lang::Fr => text.replace('.', ","),
+    let (point, apart) = match lang {
+        Lang::En => ('.', ','),
+        Lang::Fr => (',', '\u{202f}'),
+    };
+    let (whole, rest) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let digits = whole.trim_start_matches('-');
+    let mut out = String::from(if whole.starts_with('-') { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && digits.len() > 4 && (digits.len() - index) % 3 == 0 {
+            out.push(apart);
+        }
+        out.push(digit);
     }
+    if let Some(rest) = rest {
+        out.push(point);
+        out.push_str(rest);
+    }
+    out
 }
 
 /// Like [`number`], always with its sign.
@@ -86,6 +130,9 @@ mod tests {
         check(8.0, 2, "8", "8");
         check(-0.001, 2, "0", "0");
         check(100.0, 0, "100", "100");
+        check(9_999.5, 1, "9999.5", "9999,5");
+        check(10_522.21, 2, "10,522.21", "10\u{202f}522,21");
+        check(-1_234_567.0, 0, "-1,234,567", "-1\u{202f}234\u{202f}567");
         assert_eq!(signed(0.5, 1, Lang::Fr), "+0,5");
         assert_eq!(signed(-0.5, 1, Lang::En), "-0.5");
         assert_eq!(percent(0.1944, Lang::En), "19.4%");

@@ -98,13 +98,17 @@ pub fn kafka(config: &LogConfig) -> Result<KafkaConfig, LogError> {
 
 fn security(config: &SecurityConfig) -> Result<Security, LogError> {
     let wrong = |reason: String| LogError::other(String::from("log.security"), reason);
-    let secret = |name: &str, file: &Option<std::path::PathBuf>, variable: &Option<String>| match (file, variable) {
-        (Some(_), Some(_)) => Err(wrong(format!("{name}_file and {name}_env are both set; one of them is enough"))),
-        (Some(file), None) => Ok(Some(Secret::File(file.clone()))),
-        (None, Some(variable)) => Ok(Some(Secret::Env(variable.clone()))),
-        (None, None) => Ok(None),
-    };
-    let key_password = secret("tls_key_password", &config.tls_key_password_file, &config.tls_key_password_env)?;
+    let secret =
+        |name: &str, file: &Option<std::path::PathBuf>, variable: &Option<String>| match (file, variable) {
+            (Some(_), Some(_)) => {
+                Err(wrong(format!("{name}_file and {name}_env are both set; one of them is enough")))
+            }
+            (Some(file), None) => Ok(Some(Secret::File(file.clone()))),
+            (None, Some(variable)) => Ok(Some(Secret::Env(variable.clone()))),
+            (None, None) => Ok(None),
+        };
+    let key_password =
+        secret("tls_key_password", &config.tls_key_password_file, &config.tls_key_password_env)?;
     let tls_named = config.tls_ca.is_some() || config.tls_certificate.is_some() || config.tls_key.is_some();
     let tls = (config.tls || tls_named).then(|| Tls {
         ca: config.tls_ca.clone(),
@@ -114,7 +118,12 @@ fn security(config: &SecurityConfig) -> Result<Security, LogError> {
         any_host: config.tls_any_host,
     });
     let password = secret("sasl_password", &config.sasl_password_file, &config.sasl_password_env)?;
-    let need = |what: &str| wrong(format!("sasl_mechanism = \"{}\" needs {what}", config.sasl_mechanism.as_deref().unwrap_or_default()));
+    let need = |what: &str| {
+        wrong(format!(
+            "sasl_mechanism = \"{}\" needs {what}",
+            config.sasl_mechanism.as_deref().unwrap_or_default()
+        ))
+    };
     let login = || -> Result<(String, Secret), LogError> {
         let user = config.sasl_user.clone().ok_or_else(|| need("sasl_user"))?;
         let password = password.clone().ok_or_else(|| need("sasl_password_file or sasl_password_env"))?;
@@ -130,7 +139,9 @@ fn security(config: &SecurityConfig) -> Result<Security, LogError> {
         Some("SCRAM-SHA-256") => Some(scram(ScramHash::Sha256)?),
         Some("SCRAM-SHA-512") => Some(scram(ScramHash::Sha512)?),
         Some("OAUTHBEARER") => {
-            let token = password.clone().ok_or_else(|| need("its token in sasl_password_file or sasl_password_env"))?;
+            let token = password
+                .clone()
+                .ok_or_else(|| need("its token in sasl_password_file or sasl_password_env"))?;
             Some(Sasl::OauthBearer { token })
         }
         Some(other) => {
@@ -162,7 +173,8 @@ mod tests {
         assert_eq!(config.replication_factor, Some(3));
         assert_eq!(config.settings.get("linger.ms").map(String::as_str), Some("7"));
         assert_eq!(config.security.protocol(), "SASL_SSL");
-        let expect = Sasl::Scram { hash: ScramHash::Sha512, user: "u".into(), password: Secret::Env("P".into()) };
+        let expect =
+            Sasl::Scram { hash: ScramHash::Sha512, user: "u".into(), password: Secret::Env("P".into()) };
         assert_eq!(config.security.sasl, Some(expect));
         assert_eq!(read("url = \"kafka://a\"").unwrap().security.protocol(), "PLAINTEXT");
     }
@@ -177,6 +189,9 @@ mod tests {
         check("sasl_mechanism = \"PLAIN\"", "needs sasl_user");
         check("sasl_mechanism = \"PLAIN\"\nsasl_user = \"u\"", "sasl_password_file or sasl_password_env");
         check("sasl_mechanism = \"KERBEROS\"", "is not known");
-        check("sasl_mechanism = \"PLAIN\"\nsasl_user = \"u\"\nsasl_password_file = \"f\"\nsasl_password_env = \"E\"", "both set");
+        check(
+            "sasl_mechanism = \"PLAIN\"\nsasl_user = \"u\"\nsasl_password_file = \"f\"\nsasl_password_env = \"E\"",
+            "both set",
+        );
     }
 }

@@ -171,14 +171,14 @@ impl Churn {
         let meter = Meter::start()?;
         let binned = Binned::learn(&data.columns, &kinds, &rows, (0..COLUMNS).collect());
         let options = BoostOptions { trees: self.trees, ..BoostOptions::default() };
-        let boosted = boost(&binned, &data.y, &rows, &[], &options).map_err(anyhow::Error::msg)?;
+        let boosted = boost(&binned, &data.y, &rows, &[], None, &options).map_err(anyhow::Error::msg)?;
         let figure = meter.stop("churn-train", "none", self.rows as u64)?;
         Ok((boosted.trees, figure.with("columns", COLUMNS)))
     }
 
     /// The same in LightGBM, and how many times as long it took.
     fn lightgbm(&self, data: &Data, auc: f64, own: &[Figure]) -> Result<Option<Figure>> {
-        let Some(python) = python_with_lightgbm() else {
+        let Some(python) = python_with("import lightgbm, numpy") else {
             eprintln!(
                 "vigie-bench churn: no Python with LightGBM: the comparison is left out (python3 -m venv \
                  $VIGIE_CACHE/lightgbm && $VIGIE_CACHE/lightgbm/bin/pip install lightgbm)"
@@ -247,13 +247,14 @@ fn write(path: &Path, values: impl Iterator<Item = f64>) -> Result<()> {
     file.flush().with_context(|| format!("writing {}", path.display()))
 }
 
-fn python_with_lightgbm() -> Option<PathBuf> {
+/// The Python of the cache, or that of the machine, that can run this.
+pub(super) fn python_with(imports: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("VIGIE_CACHE")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/vigie")));
     let own = cache.map(|cache| cache.join("lightgbm/bin/python"));
     own.into_iter().chain([PathBuf::from("python3")]).find(|python| {
-        let found = Command::new(python).args(["-c", "import lightgbm, numpy"]).output();
+        let found = Command::new(python).args(["-c", imports]).output();
         found.is_ok_and(|output| output.status.success())
     })
 }

@@ -8,15 +8,14 @@
 
 use super::{Balance, EffectOptions, xlearner::XLearner};
 use crate::{
-    encode::Encoder,
+    encode::{Encoder, Width},
     error::ChurnError,
     features::Dataset,
     folds::{self, Split},
-    forest::ROWS_FOR_TREES,
     logistic,
     metrics::Interval,
     special::sigmoid,
-    train::{Recipe, columns_affordable, fit_rows, seed_for},
+    train::{Recipe, fit_rows, seed_for},
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -59,6 +58,8 @@ impl Targeting {
 /// Strong penalties only: a difference of two models doubles their noise.
 const PENALTIES: [f64; 5] = [3.0, 1.0, 0.3, 0.1, 0.03];
 const FOLDS: usize = 5;
+/// From so many customers on, the X-learner on trees.
+const ROWS_FOR_TREES: usize = 3_000;
 /// Each customer's risks are the mean over this many divisions into folds: one division alone decides too much.
 const REPEATS: usize = 5;
 /// Below this number of leavers or stayers in a group, two models of it cannot be compared out of fold.
@@ -286,13 +287,13 @@ fn propensity(
     }
     for split in splits {
         let mut encoder = Encoder::learn(data, &split.train, false);
-        encoder.keep_strongest(data, &split.train, columns_affordable(split.train.len()));
+        encoder.keep_strongest(data, &split.train, Width::affordable(split.train.len()));
         let x = encoder.design(data);
         // With a penalty above zero the fit always has an answer.
         let Ok(fit) = logistic::fit(&x, group, &split.train, 0.01, None) else { continue };
         for row in &split.test {
             if let Some(slot) = out.get_mut(*row) {
-                *slot = sigmoid(fit.log_odds(x.row(*row)));
+                *slot = sigmoid(fit.log_odds(&x, *row));
             }
         }
     }

@@ -101,11 +101,12 @@ fn cautious(
         trees: 200,
         grow: GrowOptions { leaves: 5, leaf_rows: (rows.len() / 40).max(20), l2: 5.0, shrinkage: 0.1 },
         column_share: 1.0,
+        row_share: 1.0,
         patience: 15,
         seed,
     };
-    let run = boost(binned, y, &learn, &apart, &options).map_err(unusable)?;
+    let run = boost(binned, y, &learn, &apart, None, &options).map_err(unusable)?;
     let count = run.losses.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(count, _)| count);
     let options = BoostOptions { trees: count, patience: 0, ..options };
-    Ok(boost(binned, y, rows, &[], &options).map_err(unusable)?.trees)
+    Ok(boost(binned, y, rows, &[], None, &options).map_err(unusable)?.trees)
 }

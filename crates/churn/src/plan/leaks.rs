@@ -31,9 +31,10 @@ pub(super) fn look(table: &Table, options: &PlanOptions, plan: &mut Plan) -> Res
                     .cells()
                     .map(|c| c.and_then(cells::boolean).map(|b| f64::from(u8::from(b))))
                     .collect(),
-                Role::Date => {
-                    cells.cells().map(|c| c.and_then(cells::day_number).map(|d| as_of_day - d)).collect()
-                }
+                Role::Date => cells
+                    .cells()
+                    .map(|c| c.and_then(|text| cells::day_number(text, column.dates)).map(|d| as_of_day - d))
+                    .collect(),
                 _ => cells.cells().map(|c| c.and_then(|text| cells::number(text, column.format))).collect(),
             };
             let alone = lone_auc(&numbers, &answers, column.role == Role::Category);
@@ -51,7 +52,7 @@ pub(super) fn look(table: &Table, options: &PlanOptions, plan: &mut Plan) -> Res
             } else {
                 (
                     "kept; check that it is known before the outcome",
-                    "gardée ; vérifiez qu'elle est connue avant l'issue",
+                    "gardée ; vérifiez qu’elle est connue avant l’issue",
                 )
             };
             plan.warnings.push(Warning {
@@ -70,7 +71,7 @@ pub(super) fn look(table: &Table, options: &PlanOptions, plan: &mut Plan) -> Res
             words: Words::new(
                 format!("{repeated} rows repeat an earlier row in each cell: figures may look better than they are"),
                 format!(
-                    "{repeated} lignes répètent une ligne précédente : les mesures peuvent paraître meilleures qu'elles ne sont"
+                    "{repeated} lignes répètent une ligne précédente : les mesures peuvent paraître meilleures qu’elles ne sont"
                 ),
             ),
         });

@@ -2,7 +2,7 @@
 
 use super::{DISTINCT_LIMIT, Role};
 use crate::{
-    cells::{self, NumberFormat},
+    cells::{self, DateFormat, NumberFormat},
     error::ChurnError,
     table::TextColumn,
     words::Words,
@@ -15,6 +15,9 @@ const SHARE_OF_KIND: f64 = 0.95;
 const SHARE_OF_NAMES: f64 = 0.5;
 /// Below this number of rows, distinctness says nothing about ids.
 const ROWS_FOR_IDS: usize = 20;
+
+/// A column without a date in so many cells is not looked at for more.
+const CELLS_FOR_DATES: usize = 1_000;
 
 /// What was counted in one column.
 pub(super) struct Facts {
@@ -30,11 +33,15 @@ pub(super) struct Facts {
     pub booleans: usize,
     pub dates: usize,
     pub latest_day: Option<f64>,
+    pub date_format: DateFormat,
+    /// Whether day first and month first read all dates.
+    pub dates_ambiguous: bool,
     pub with_spaces: usize,
     pub format: NumberFormat,
 }
 
-pub(super) fn facts(column: &TextColumn) -> Facts {
+pub(super) fn facts(column: &TextColumn, dates: Option<DateFormat>) -> Facts {
+    let mut read = [(0usize, None::<f64>); DateFormat::ALL.len()];
     let mut points = Vec::new();
     let mut commas = 0usize;
     let mut facts = Facts {
@@ -48,6 +55,8 @@ pub(super) fn facts(column: &TextColumn) -> Facts {
         booleans: 0,
         dates: 0,
         latest_day: None,
+        date_format: DateFormat::default(),
+        dates_ambiguous: false,
         with_spaces: 0,
         format: NumberFormat::Point,
     };
@@ -65,11 +74,30 @@ pub(super) fn facts(column: &TextColumn) -> Facts {
         commas += usize::from(cells::number(text, NumberFormat::Comma).is_some());
         facts.booleans += usize::from(cells::boolean(text).is_some());
         facts.with_spaces += usize::from(text.contains(' '));
-        if let Some(day) = cells::day_number(text) {
-            facts.dates += 1;
-            facts.latest_day = Some(facts.latest_day.map_or(day, |latest: f64| latest.max(day)));
+        let hopeless = facts.present > CELLS_FOR_DATES && read.iter().all(|(count, _)| *count == 0);
+        for (format, (count, latest)) in DateFormat::ALL.into_iter().zip(&mut read) {
+            if hopeless {
+                break;
+            }
+            if let Some(day) = cells::day_number(text, format) {
+                *count += 1;
+                *latest = Some(latest.map_or(day, |latest: f64| latest.max(day)));
+            }
         }
     }
+    // The format that reads most; of equals the first, so day first before month first.
+    let best = DateFormat::ALL
+        .into_iter()
+        .zip(read)
+        .filter(|(format, _)| dates.is_none_or(|named| named == *format));
+    for (format, (count, latest)) in best {
+        if count > facts.dates || dates.is_some() {
+            (facts.date_format, facts.dates, facts.latest_day) = (format, count, latest);
+        }
+    }
+    let [_, (day_first, _), (month_first, _), _] = read;
+    facts.dates_ambiguous =
+        dates.is_none() && facts.date_format == DateFormat::DayFirst && day_first == month_first;
     facts.distinct = seen.len();
     facts.integers = points.iter().filter(|v| v.fract() == 0.0).count();
     facts.consecutive = points.len() == facts.present
@@ -134,7 +162,8 @@ pub(super) fn infer(name: &str, facts: &Facts) -> (Role, Words) {
     if facts.consecutive {
         return (Role::Id, Words::new("counts the rows, one by one", "compte les lignes, une par une"));
     }
-    if mostly(facts.numbers, facts.present) {
+    // 20240630 is a number as well: where nearly all are days of a calendar, it is a date.
+    if mostly(facts.numbers, facts.present) && !mostly(facts.dates, facts.present) {
         return (
             Role::Number,
             Words::new(
@@ -181,7 +210,7 @@ pub(super) fn infer(name: &str, facts: &Facts) -> (Role, Words) {
 pub(super) fn check_fits(name: &str, role: Role, facts: &Facts) -> Result<(), ChurnError> {
     let problem = match role {
         Role::Number | Role::Value if facts.numbers == 0 => Some("none of its cells is a number"),
-        Role::Date if facts.dates == 0 => Some("none of its cells is an ISO date"),
+        Role::Date if facts.dates == 0 => Some("none of its cells is a date"),
         Role::Boolean if facts.booleans == 0 => Some("none of its cells is a yes or no"),
         _ => None,
     };

@@ -6,8 +6,10 @@
 
 /// Rows that decide where the cuts are; more hardly move them.
 const SAMPLE: usize = 20_000;
-/// Bins of numbers, apart from the one for missing values.
-const BINS: usize = 255;
+/// Bins of numbers, apart from the one for missing values: one per sixteen rows, between 32 and 255.
+fn bins_for(rows: usize) -> usize {
+    (rows / 16).clamp(32, 255)
+}
 /// Columns that are kept side by side in one word, for histograms.
 pub(super) const SIDE_BY_SIDE: usize = 4;
 
@@ -45,7 +47,7 @@ impl Bins {
         let mut sample: Vec<f64> =
             rows.iter().step_by(step).map(|row| values[*row]).filter(|v| !v.is_nan()).collect();
         sample.sort_unstable_by(f64::total_cmp);
-        let cuts = cuts(&sample);
+        let cuts = cuts(&sample, bins_for(rows.len()));
         let count = cuts.len() + 2;
         Self { kind, cuts, count }
     }
@@ -62,17 +64,17 @@ impl Bins {
 }
 
 /// Cuts between sorted values: between any two where they fit, else so that bins hold about equal shares.
-fn cuts(sorted: &[f64]) -> Vec<f64> {
+fn cuts(sorted: &[f64], bins: usize) -> Vec<f64> {
     let mut runs: Vec<(f64, usize)> = Vec::new();
     for run in sorted.chunk_by(|a, b| a == b) {
         runs.push((run[0], run.len()));
     }
     let (mut cuts, mut held, mut left) = (Vec::new(), 0usize, sorted.len());
-    let few = runs.len() <= BINS;
+    let few = runs.len() <= bins;
     for (index, pair) in runs.windows(2).enumerate() {
         let ((value, count), (next, next_count)) = (pair[0], pair[1]);
         held += count;
-        let bins_left = BINS - cuts.len();
+        let bins_left = bins - cuts.len();
         let fair = left as f64 / bins_left as f64;
         let rest_fits = runs.len() - index <= bins_left;
         if few || rest_fits || held as f64 >= fair || held as f64 + 0.5 * next_count as f64 > fair {

@@ -7,7 +7,7 @@ use super::{
     grow::{GrowOptions, Grower, Task},
 };
 use crate::special::{sigmoid, softplus};
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 /// What is learnt.
@@ -30,9 +30,11 @@ pub struct BoostOptions {
     pub grow: GrowOptions,
     /// Share of the columns that each tree may use, drawn by the seed.
     pub column_share: f64,
+    /// Share of the rows that each tree learns from, drawn by the seed.
+    pub row_share: f64,
     /// Stops when the rows kept apart have not got better for so many trees; 0: never.
     pub patience: usize,
-    /// Decides which columns each tree may use.
+    /// Decides which columns and rows each tree may use.
     pub seed: u64,
 }
 
@@ -43,6 +45,7 @@ impl Default for BoostOptions {
             trees: 100,
             grow: GrowOptions { leaves: 31, leaf_rows: 20, l2: 1.0, shrinkage: 0.1 },
             column_share: 1.0,
+            row_share: 1.0,
             patience: 0,
             seed: 1,
         }
@@ -60,6 +63,8 @@ pub struct Boosted {
 
 /// Learns trees from the listed rows, watching those `apart` (which may be none).
 ///
+/// With `start`, a score per row that is there already, the trees learn what it leaves over; their own base is then 0.
+///
 /// # Errors
 /// What is wrong with the trees, in words; answers that are finite numbers give sound ones.
 pub fn boost(
@@ -67,10 +72,12 @@ pub fn boost(
     y: &[f64],
     rows: &[usize],
     apart: &[usize],
+    start: Option<&[f64]>,
     options: &BoostOptions,
 ) -> Result<Boosted, String> {
     let mean = rows.iter().map(|row| y[*row]).sum::<f64>() / rows.len().max(1) as f64;
     let base = match options.objective {
+        _ if start.is_some() => 0.0,
         Objective::Mean => mean,
         Objective::LogOdds => {
             let mean = mean.clamp(1e-6, 1.0 - 1e-6);
@@ -78,7 +85,8 @@ pub fn boost(
         }
     };
     let learn: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
-    let mut scores = vec![base; y.len()];
+    let (mut drawn, mut left_out) = (Vec::new(), Vec::new());
+    let mut scores = start.map_or_else(|| vec![base; y.len()], <[f64]>::to_vec);
     let (mut gradients, mut curvatures) = (vec![0.0; y.len()], vec![1.0; y.len()]);
     let mut grower = Grower::default();
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
@@ -96,9 +104,13 @@ pub fn boost(
             };
         }
         let columns = draw_columns(binned, options.column_share, &mut rng);
+        let sampled = options.row_share < 1.0;
+        if sampled {
+            draw_rows(&learn, options.row_share, &mut rng, &mut drawn, &mut left_out);
+        }
         let task = Task {
             binned,
-            rows: &learn,
+            rows: if sampled { &drawn } else { &learn },
             gradients: &gradients,
             curvatures: &curvatures,
             columns: &columns,
@@ -110,8 +122,13 @@ pub fn boost(
                 scores[*row as usize] += value;
             }
         }
-        if !apart.is_empty() {
-            let walk = Walk::new(binned, &grown.tree);
+        let walk = (sampled || !apart.is_empty()).then(|| Walk::new(binned, &grown.tree));
+        if let (Some(walk), true) = (&walk, sampled) {
+            for &row in &left_out {
+                scores[row as usize] += grown.tree.values[walk.leaf(binned, row as usize)];
+            }
+        }
+        if let (Some(walk), false) = (&walk, apart.is_empty()) {
             for &row in apart {
                 scores[row] += grown.tree.values[walk.leaf(binned, row)];
             }
@@ -140,6 +157,28 @@ fn draw_columns(binned: &Binned, share: f64, rng: &mut ChaCha8Rng) -> Vec<bool> 
     let mut columns = vec![false; width];
     order.iter().take(wanted).for_each(|column| columns[*column] = true);
     columns
+}
+
+/// Divides the rows by chance, keeping their order on both sides.
+fn draw_rows(rows: &[u32], share: f64, rng: &mut ChaCha8Rng, drawn: &mut Vec<u32>, left_out: &mut Vec<u32>) {
+    drawn.clear();
+    left_out.clear();
+    let limit = (share.clamp(0.0, 1.0) * f64::from(u16::MAX)) as u64;
+    // Four draws of sixteen bits from each number: drawing must not cost more than learning.
+    for four in rows.chunks(4) {
+        let mut bits: u64 = rng.random();
+        for row in four {
+            if bits & 0xFFFF < limit {
+                drawn.push(*row)
+            } else {
+                left_out.push(*row)
+            }
+            bits >>= 16;
+        }
+    }
+    if drawn.is_empty() {
+        drawn.append(left_out);
+    }
 }
 
 fn loss(objective: Objective, y: &[f64], scores: &[f64], rows: &[usize]) -> f64 {

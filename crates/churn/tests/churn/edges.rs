@@ -3,7 +3,8 @@
 use crate::data::{agency, csv, five};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use vigie_churn::{ChurnError, FitOptions, Lang, Model, Penalty, Plan, PlanOptions, Table, train};
+use vigie_churn::cells::DateFormat;
+use vigie_churn::{ChurnError, FitOptions, Lang, Model, Penalty, Plan, PlanOptions, Role, Table, train};
 
 fn table(names: &[&str], rows: usize, cell: impl Fn(usize, &str) -> String) -> Table {
     let mut table = Table::new(names.iter().copied()).unwrap();
@@ -177,7 +178,7 @@ fn a_model_is_judged_on_another_table_and_asked_what_if() {
     assert_eq!(change.reasons.len(), 1);
     assert_eq!(
         change.reasons[0].text(Lang::Fr),
-        "Num_Sites est passé de 15 à 8 : diminue fortement le risque"
+        "Num_Sites : 15 avant, 8 maintenant : diminue fortement le risque"
     );
     assert!(model.what_if(&row, &[("Sites", None)]).is_err());
     let smallest =
@@ -190,4 +191,175 @@ fn a_model_is_judged_on_another_table_and_asked_what_if() {
     assert!(one_more.to.probability > 0.5, "the smallest, not just any");
     let json: serde_json::Value = serde_json::from_str(&model.card().json()).unwrap();
     assert_eq!(json["rows"], 900);
+}
+
+/// A table of one column beside `usage`, so that training has something to learn from.
+fn beside(cell: &dyn Fn(usize) -> String, rows: usize) -> Table {
+    table(&["it", "usage", "churn"], rows, |row, name| match name {
+        "it" => cell(row),
+        "usage" => format!("{:.2}", noisy(row)),
+        _ => u8::from(noisy(row) + 0.7 * noisy(row * 3 + 1) > 8.5).to_string(),
+    })
+}
+
+fn quick() -> FitOptions {
+    FitOptions { repeats: 1, replicates: 20, ..FitOptions::default() }
+}
+
+#[test]
+fn constant_columns_ids_and_free_text_are_left_out_and_said() {
+    let check = |cell: &dyn Fn(usize) -> String, role: Role| {
+        let table = beside(cell, 120);
+        let plan = Plan::infer(&table, &PlanOptions::for_target("churn")).unwrap();
+        let column = plan.column("it").unwrap();
+        assert_eq!(column.role, role, "{:?}", column.reason);
+        assert!(!column.reason.fr.is_empty() && !column.reason.en.is_empty());
+        assert_eq!(plan.features(), ["usage"]);
+        let model = train(&table, &plan, &quick()).unwrap();
+        assert!(model.card().text(Lang::En).contains(&column.reason.en));
+    };
+    check(&|_| "FR".to_owned(), Role::Constant);
+    check(&|_| String::new(), Role::Constant);
+    check(&|row| format!("k-{row:05}"), Role::Id);
+    check(&|row| (row + 1).to_string(), Role::Id);
+    check(&|row| format!("called about invoice {row}, not happy"), Role::FreeText);
+}
+
+#[test]
+fn dates_in_several_formats_become_ages_and_mean_the_same() {
+    let day = |row: usize| (1 + row * 7 % 28, 1 + row * 5 % 12, 2015 + row * 3 % 8);
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec"];
+    let formats: [&dyn Fn((usize, usize, usize)) -> String; 6] = [
+        &|(d, m, y)| format!("{y}-{m:02}-{d:02}"),
+        &|(d, m, y)| format!("{y}{m:02}{d:02}"),
+        &|(d, m, y)| format!("{d:02}/{m:02}/{y}"),
+        &|(d, m, y)| format!("{m}/{d}/{y}"),
+        &|(d, m, y)| format!("{d:02}.{m:02}.{y} 00:00"),
+        &|(d, m, y)| format!("{d} {} {y}", months[m - 1]),
+    ];
+    let mut expected: Option<Vec<f64>> = None;
+    for format in formats {
+        let table = table(&["since", "churn"], 300, |row, name| match name {
+            "since" => format(day(row)),
+            _ => u8::from(noisy(row) + if day(row).2 < 2019 { 3.0 } else { 0.0 } > 6.0).to_string(),
+        });
+        let options = PlanOptions { as_of: Some("2024-01-01".into()), ..PlanOptions::for_target("churn") };
+        let plan = Plan::infer(&table, &options).unwrap();
+        assert_eq!(plan.column("since").unwrap().role, Role::Date, "{}", format(day(1)));
+        let model = train(&table, &plan, &quick()).unwrap();
+        let scores: Vec<f64> = (0..5)
+            .map(|row| {
+                model
+                    .score(&model.row(|_| Some(table.column("since").unwrap().cell(row).unwrap())).unwrap())
+                    .probability
+            })
+            .collect();
+        match &expected {
+            None => expected = Some(scores),
+            Some(expected) => assert_eq!(&scores, expected, "{}", format(day(1))),
+        }
+        let back = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
+        assert_eq!(back, model);
+        let error = model.row(|_| Some("soon")).unwrap_err().to_string();
+        assert!(error.contains("is not a date such as"), "{error}");
+    }
+    // Each could be either: said, and a person may decide.
+    let either = table(&["since", "churn"], 60, |row, name| match name {
+        "since" => format!("{:02}/{:02}/2020", 1 + row % 12, 1 + row * 5 % 12),
+        _ => (row % 2).to_string(),
+    });
+    let mut options = PlanOptions { as_of: Some("2024-01-01".into()), ..PlanOptions::for_target("churn") };
+    let plan = Plan::infer(&either, &options).unwrap();
+    assert!(
+        plan.warnings.iter().any(|w| w.words.en.contains("day first or month first")),
+        "{:?}",
+        plan.warnings
+    );
+    options.dates.insert("since".into(), DateFormat::MonthFirst);
+    let plan = Plan::infer(&either, &options).unwrap();
+    assert_eq!(plan.column("since").unwrap().dates, DateFormat::MonthFirst);
+    assert!(plan.warnings.iter().all(|w| w.column.is_none()), "{:?}", plan.warnings);
+}
+
+#[test]
+fn duplicated_rows_are_counted_and_stay_in_one_fold() {
+    let once = beside(&|row| (row % 7).to_string(), 100);
+    let twice = beside(&|row| (row % 100 % 7).to_string(), 100);
+    let mut doubled = Table::new(twice.names()).unwrap();
+    for row in (0..100).chain(0..100) {
+        let cells: Vec<Option<&str>> = twice.columns().iter().map(|column| column.cell(row)).collect();
+        doubled.push_row(&cells).unwrap();
+    }
+    let plan = Plan::infer(&doubled, &PlanOptions::for_target("churn")).unwrap();
+    assert!(plan.warnings.iter().any(|w| w.words.en.contains("100 rows repeat")), "{:?}", plan.warnings);
+    let auc = |table: &Table| fit(table, &quick()).unwrap().card().metrics.as_ref().unwrap().auc.estimate;
+    // Were copies judged by what learnt from them, the doubled table would look far better.
+    assert!((auc(&once) - auc(&doubled)).abs() < 0.1);
+}
+
+#[test]
+fn leaking_columns_are_left_out_and_said() {
+    let answer = |row: usize| noisy(row) + 0.7 * noisy(row * 3 + 1) > 8.5;
+    for leak in [
+        &|row: usize| if answer(row) { "2024-05-01".to_owned() } else { String::new() },
+        &|row: usize| if answer(row) { "closed".to_owned() } else { ["open", "new"][row % 2].to_owned() },
+        &|row: usize| if answer(row) { "0".to_owned() } else { (1 + row % 9).to_string() },
+    ] as [&dyn Fn(usize) -> String; 3]
+    {
+        let table = beside(leak, 300);
+        let options = PlanOptions { as_of: Some("2024-06-01".into()), ..PlanOptions::for_target("churn") };
+        let plan = Plan::infer(&table, &options).unwrap();
+        assert_eq!(plan.features(), ["usage"], "{:?}", plan.column("it"));
+    }
+}
+
+#[test]
+fn one_class_only_is_refused_with_what_is_there() {
+    let one =
+        table(
+            &["usage", "churn"],
+            50,
+            |row, name| if name == "churn" { "no".into() } else { noisy(row).to_string() },
+        );
+    let error = Plan::infer(&one, &PlanOptions::for_target("churn")).unwrap_err().to_string();
+    assert!(error.contains("\"no\" in each of the 50 rows"), "{error}");
+}
+
+#[test]
+fn a_count_of_which_only_zero_and_one_were_seen_may_be_two() {
+    let table = beside(&|row| (row % 2).to_string(), 200);
+    let model = fit(&table, &quick()).unwrap();
+    let score = |it: &'static str| model.score(&model.row(|name| (name == "it").then_some(it)).unwrap());
+    assert_eq!(score("2"), score("1"));
+    assert_eq!(score("2.0"), score("1"));
+}
+
+#[test]
+fn a_million_rows_are_learnt_from_within_a_budget() {
+    let mut big = Table::new(["usage", "plan", "churn"]).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut usage = String::new();
+    for _ in 0..1_000_000 {
+        let value = rng.random_range(0..1_000u32);
+        let plan = rng.random_range(0..3usize);
+        let churn = rng.random_range(0..1_400) < value + 150 * plan as u32;
+        usage.clear();
+        usage.push_str(&value.to_string());
+        big.push_row(&[
+            Some(usage.as_str()),
+            Some(["a", "b", "c"][plan]),
+            Some(if churn { "1" } else { "0" }),
+        ])
+        .unwrap();
+    }
+    let options = FitOptions { budget_seconds: Some(2.0), ..quick() };
+    let model = fit(&big, &options).unwrap();
+    let card = model.card();
+    assert_eq!(card.rows, 1_000_000);
+    assert!(card.notes.iter().any(|note| note.en.contains("rows drawn at random")), "{:?}", card.notes);
+    let metrics = card.metrics.as_ref().unwrap();
+    assert!(metrics.rows < 300_000 && metrics.auc.estimate > 0.7, "{metrics:?}");
+    let low = model.score(&model.row(|n| Some(if n == "plan" { "a" } else { "50" })).unwrap()).probability;
+    let high = model.score(&model.row(|n| Some(if n == "plan" { "c" } else { "950" })).unwrap()).probability;
+    assert!(low < 0.12 && high > 0.8, "{low} {high}");
 }

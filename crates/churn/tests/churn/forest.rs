@@ -38,7 +38,7 @@ fn table(rows: usize, bent: bool) -> (Table, Plan) {
 }
 
 fn options() -> FitOptions {
-    FitOptions { replicates: 30, ..FitOptions::default() }
+    FitOptions { replicates: 30, repeats: 2, ..FitOptions::default() }
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn straight_lines_stay_where_they_are_enough() {
 
     let (table, plan) = agency();
     let model = train(&table, &plan, &FitOptions { columns: five(), ..FitOptions::default() }).unwrap();
-    assert_eq!(model.card().candidates.len(), 2, "too few rows for trees");
+    assert_eq!(model.card().candidates.len(), 4, "900 rows: trees are tried, and lines are enough");
     assert!(model.card().chosen.en.starts_with("ridge logistic regression:"), "{}", model.card().chosen.en);
 }
 
@@ -179,4 +179,94 @@ fn files_of_the_first_format_are_read() {
     let again = model.to_bytes().unwrap();
     assert_eq!(u16::from_le_bytes([again[8], again[9]]), vigie_churn::model_file::FORMAT_VERSION);
     assert_eq!(Model::from_bytes(&again).unwrap(), model);
+}
+
+#[test]
+fn files_of_the_second_format_are_read() {
+    let bytes = include_bytes!("../fixtures/format-2.vigie");
+    assert_eq!(bytes[8], 2);
+    let model = Model::from_bytes(bytes).unwrap();
+    assert_eq!(model.id(), "dda3b89c51c33b69");
+    let new = csv("new_customers.csv");
+    let expected = [
+        0.115_008_523_547_811_4,
+        0.996_620_869_733_940_3,
+        0.962_061_019_676_831_6,
+        0.990_073_283_765_719_2,
+        0.278_812_134_066_862_2,
+        0.801_513_907_649_164_2,
+    ];
+    for (index, expected) in expected.into_iter().enumerate() {
+        let row = model.row(|name| new.column(name).unwrap().cell(index)).unwrap();
+        assert!((model.score(&row).probability - expected).abs() < 1e-15, "row {index}");
+    }
+    assert_eq!(Model::from_bytes(&model.to_bytes().unwrap()).unwrap(), model);
+}
+
+#[test]
+fn small_tables_get_trees_where_lines_cannot_say_it() {
+    let (table, plan) = table(1_200, true);
+    let model = train(&table, &plan, &FitOptions { repeats: 1, ..options() }).unwrap();
+    assert!(!matches!(model.learner(), Learner::Additive(_)), "{}", model.card().chosen.en);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let (table, plan) = table(900, true);
+    let with = |threads| {
+        train(&table, &plan, &FitOptions { threads, repeats: 1, ..options() }).unwrap().to_bytes().unwrap()
+    };
+    let one = with(1);
+    assert!(one == with(2) && one == with(5));
+}
+
+#[test]
+fn progress_rises_to_the_end() {
+    let (table, plan) = agency();
+    let seen = std::sync::Mutex::new(Vec::new());
+    let options = FitOptions { repeats: 1, trees: false, ..options() };
+    vigie_churn::train_watched(&table, &plan, &options, &|share| seen.lock().unwrap().push(share)).unwrap();
+    let seen = seen.into_inner().unwrap();
+    assert!(
+        seen.len() >= 6 && seen.last() == Some(&1.0) && seen.iter().all(|s| (0.0..=1.0).contains(s)),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn the_card_is_a_page_that_loads_nothing() {
+    let (table, plan) = agency();
+    let options = FitOptions { effect: true, trees: false, repeats: 1, ..options() };
+    let model = train(&table, &plan, &options).unwrap();
+    for (lang, words) in [(Lang::En, "Does the action help?"), (Lang::Fr, "L’action aide-t-elle")] {
+        let page = model.card().html(lang);
+        assert!(page.contains(words) && page.contains("Content-Security-Policy"), "{page}");
+        assert_eq!(page.matches("<svg").count(), 3, "calibration, gains, reasons");
+        assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+        for forbidden in ["<script", " style=", "http://", "https://", "@import", "url(", " on"] {
+            let attributes = page.split('<').filter_map(|part| part.split('>').next());
+            assert!(
+                !attributes
+                    .clone()
+                    .any(|tag| tag.contains(forbidden) && forbidden != " on" || tag.contains(" onload")),
+                "{forbidden}"
+            );
+        }
+        assert!(page.contains("+5.3") || page.contains("+5,3"), "managers go with more churn");
+    }
+    let card = model.card();
+    let text = card.text(Lang::Fr);
+    assert!(text.contains("PLUS souvent") && text.contains("Num_Sites"), "{text}");
+    let gains = &card.metrics.as_ref().unwrap().gains;
+    assert_eq!(gains.len(), 9);
+    assert!(
+        gains.windows(2).all(|pair| pair[0].estimate <= pair[1].estimate) && gains[4].estimate > 0.9,
+        "{gains:?}"
+    );
+    assert_eq!(card.importance[0].name, "Num_Sites");
+    assert!(
+        card.importance
+            .iter()
+            .all(|i| i.mean_size.low <= i.mean_size.estimate && i.mean_size.estimate <= i.mean_size.high)
+    );
 }

@@ -242,3 +242,27 @@ fn order_of_rows_and_columns_changes_nothing_and_a_copy_keeps_the_ranking() {
     };
     assert_eq!(ranking(&plain), ranking(&probabilities(&table(&rows, &names, 2))), "each row twice");
 }
+
+#[test]
+fn reasons_are_said_in_peoples_words() {
+    use vigie_churn::words::{Label, Words, YesNoWords};
+    let row = MODEL.row_of(&[Some(40.0), Some(10_522.21), Some(0.0), Some(5.0), Some(8.0)]);
+    let explanation = MODEL.explain(&row);
+    let reason = |name: &str| explanation.reasons.iter().find(|reason| reason.name == name).unwrap();
+    assert!(reason("Total_Purchase").text_as("Le total des achats", Lang::Fr).contains("10\u{202f}522,21"));
+    assert!(reason("Total_Purchase").text(Lang::En).contains("10,522.21"));
+    let label = Label {
+        name: Words::new("Account manager", "Le chargé de compte"),
+        yes_no: Some(YesNoWords {
+            yes: Words::new("With an account manager", "Avec un chargé de compte"),
+            no: Words::new("Without an account manager", "Sans chargé de compte"),
+            share: Words::new("have one", "en ont un"),
+        }),
+    };
+    let manager = reason("Account_Manager");
+    assert!(
+        manager.text_with(&label, Lang::Fr).starts_with("Sans chargé de compte (48,1\u{a0}% en ont un) : ")
+    );
+    assert!(manager.text_with(&label, Lang::En).starts_with("Without an account manager (48.1% have one): "));
+    assert!(manager.text(Lang::Fr).starts_with("Account_Manager : non (oui pour 48,1\u{a0}%) : "));
+}

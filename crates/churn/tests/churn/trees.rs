@@ -174,7 +174,7 @@ fn learn(
 ) -> Trees {
     let rows: Vec<usize> = (0..y.len()).collect();
     let binned = Binned::learn(columns, kinds, &rows, order);
-    boost(&binned, y, &rows, &[], options).unwrap().trees
+    boost(&binned, y, &rows, &[], None, options).unwrap().trees
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn learning_stops_when_rows_apart_get_no_better() {
     let (rows, apart): (Vec<usize>, Vec<usize>) = (0..2_000).partition(|row| row % 4 != 0);
     let binned = Binned::learn(&columns, &KINDS, &rows, vec![0, 1, 2, 3]);
     let options = BoostOptions { trees: 2_000, patience: 20, ..BoostOptions::default() };
-    let boosted = boost(&binned, &y, &rows, &apart, &options).unwrap();
+    let boosted = boost(&binned, &y, &rows, &apart, None, &options).unwrap();
     let count = boosted.trees.trees().len();
     assert!((21..500).contains(&count), "{count}");
     assert_eq!(boosted.losses.len(), count + 1);

@@ -62,7 +62,11 @@ pub(crate) fn parts(app: &crate::app::App, trouble: Option<String>) -> Vec<Part>
         other => other,
     }
     .to_owned();
-    part("engine", matches!(engine.state.to_lowercase().as_str(), "running" | "elsewhere"), (engine.state, state));
+    part(
+        "engine",
+        matches!(engine.state.to_lowercase().as_str(), "running" | "elsewhere"),
+        (engine.state, state),
+    );
     match app.views.count(crate::views::CUSTOMERS, &[]) {
         Ok(count) => part("stores", true, (format!("{count} customers"), format!("{count} clients"))),
         Err(error) => part("stores", false, both(error.to_string())),

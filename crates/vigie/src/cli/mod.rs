@@ -3,14 +3,19 @@
 //! Invariants: what is asked for goes to standard output, everything else to standard error; every command ends with an [`Exit`];
 //! `--json` prints one JSON document (or one object a line, where there is no end) and nothing else on standard output.
 
+mod assign;
 mod completions;
 mod config;
 mod consume;
 mod doctor;
+mod evaluate;
 mod exit;
+mod explain;
 mod features;
 mod import;
 mod interrupt;
+mod labels;
+mod model;
 mod model_admin;
 mod out;
 mod place;
@@ -18,6 +23,7 @@ mod produce;
 mod remote;
 mod score;
 mod start;
+mod tables;
 mod topics;
 mod train;
 
@@ -88,10 +94,16 @@ enum Command {
     Train(train::Train),
     /// Score the rows of a CSV file
     Score(score::Score),
-    /// The model in service and the one in shadow: list, shadow, promote, rollback
+    /// A model's card; the model in service and the one in shadow: list, shadow, promote, rollback
     Model(model_admin::ModelAdmin),
     /// What scores are made of: list, replay for training, verify
     Features(features::Features),
+    /// Judge a model on a table whose outcomes are known
+    Evaluate(evaluate::Evaluate),
+    /// Say why one row has its score, and what would change it
+    Explain(explain::Explain),
+    /// Propose, approve, undo and measure who goes to which customer
+    Assign(assign::Assign),
     /// Work with the configuration
     Config(config::ConfigCommand),
     /// Check the installation and say what to do
@@ -136,6 +148,9 @@ pub fn main() -> ExitCode {
         Command::Score(score) => score.run(&global),
         Command::Model(admin) => admin.run(&global),
         Command::Features(features) => features.run(&global),
+        Command::Evaluate(evaluate) => evaluate.run(&global),
+        Command::Explain(explain) => explain.run(&global),
+        Command::Assign(assign) => assign.run(&global),
         Command::Config(command) => command.run(&global),
         Command::Doctor(doctor) => doctor.run(&global),
         Command::Completions(completions) => completions.run(),

@@ -21,6 +21,13 @@ pub(super) struct ModelAdmin {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show where a model comes from, why it was chosen and how good it is
+    #[command(
+        after_help = "Examples:\n  vigie model card model.vigie\n  vigie model card model.vigie --lang fr --out card.html\n  \
+                            vigie model card model.vigie --json\n\n\
+                            The ending of --out decides: .html, .json, else text."
+    )]
+    Card(super::model::Card),
     /// Which model is in service, in shadow, and was in service before
     #[command(after_help = "Example:\n  vigie model list --data /var/lib/vigie")]
     List,
@@ -50,6 +57,10 @@ enum Command {
 
 impl ModelAdmin {
     pub(super) fn run(self, global: &Global) -> Outcome {
+        let command = match self.command {
+            Command::Card(card) => return card.run(global),
+            command => command,
+        };
         let config = place::config(global)?;
         let data = place::existing_data(global, &config)?;
         let remote = place::running(&data).ok_or_else(|| {
@@ -63,7 +74,8 @@ impl ModelAdmin {
         })?;
         let by = self.by.or_else(|| std::env::var("USER").ok().filter(|name| !name.is_empty()));
         let by = by.unwrap_or_else(|| String::from("command line"));
-        let models = match self.command {
+        let models = match command {
+            Command::Card(_) => Value::Null,
             Command::List => remote.get("models")?.unwrap_or_default(),
             Command::Shadow { file: Some(file), .. } => {
                 let bytes = std::fs::read(&file).map_err(|error| {

@@ -48,6 +48,8 @@ pub(super) struct Progress {
     said: Duration,
 }
 
+/// The parts of work whose share is known.
+pub(super) const WHOLE: u64 = 1_000;
 /// Plain lines come this far apart.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -55,6 +57,11 @@ impl Progress {
     /// Progress through so many bytes.
     pub(super) fn bytes(what: &'static str, total: u64) -> Self {
         Self::new(what, Some(total), "{msg} {bar:32} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")
+    }
+
+    /// Progress through [`WHOLE`] parts.
+    pub(super) fn share(what: &'static str) -> Self {
+        Self::new(what, Some(WHOLE), "{msg} {bar:32} {percent} % {elapsed}")
     }
 
     /// Work of unknown length.

@@ -10,6 +10,7 @@ use vigie_sources::csv::{Record, RowError, read_records};
 
 use super::import::delimiter;
 use super::interrupt::Interrupt;
+use super::tables::read_model;
 use super::train::Language;
 use super::{Exit, Failure, Global, Outcome, out};
 
@@ -44,17 +45,7 @@ pub(super) struct Score {
 
 impl Score {
     pub(super) fn run(self, global: &Global) -> Outcome {
-        let bytes = std::fs::read(&self.model).map_err(|error| {
-            Failure::new(
-                Exit::BadInput,
-                format!(
-                    "{}: cannot be read: {error}; train a model with `vigie train`",
-                    self.model.display()
-                ),
-            )
-        })?;
-        let model = Model::from_bytes(&bytes)
-            .map_err(|error| Failure::new(Exit::BadInput, format!("{}: {error}", self.model.display())))?;
+        let model = read_model(&self.model)?;
         let mut records = read_records(&self.file, delimiter(self.delimiter)?)?;
         check_columns(&model, &self.file, records.names())?;
         for note in records.notes() {
@@ -173,8 +164,12 @@ impl Score {
             Verdict::Leaves => "will_churn",
             Verdict::Stays => "will_stay",
         };
-        let reasons: Vec<String> =
-            explanation.reasons.iter().take(self.reasons).map(|reason| reason.text(lang)).collect();
+        let reasons: Vec<String> = explanation
+            .reasons
+            .iter()
+            .take(self.reasons)
+            .map(|reason| reason.text_with(&super::labels::label(&reason.name), lang))
+            .collect();
         let mut cells = record.cells;
         cells.extend([explanation.score.probability.to_string(), verdict.to_owned(), reasons.join("; ")]);
         Ok(cells)
@@ -182,7 +177,7 @@ impl Score {
 }
 
 /// The model's columns must all be there; the nearest name is suggested.
-fn check_columns(model: &Model, file: &Path, names: &[String]) -> Result<(), Failure> {
+pub(super) fn check_columns(model: &Model, file: &Path, names: &[String]) -> Result<(), Failure> {
     let missing: Vec<String> = model
         .features()
         .iter()

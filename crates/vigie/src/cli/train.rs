@@ -1,19 +1,23 @@
 //! `vigie train`: a model from a labelled table.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
-use vigie_churn::{FitOptions, Lang, Plan, PlanOptions, Role, Table, train};
-use vigie_sources::csv::read_records;
+use vigie_churn::{FitOptions, Lang, Plan, PlanOptions, Role, Table, train_watched};
 
 use super::import::delimiter;
+use super::model::write_card;
+use super::tables::{read_roles, read_table, write_file};
 use super::{Exit, Failure, Global, Outcome, out};
-use crate::model::write_whole;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  vigie train customers.csv --target Churn --out model.vigie\n  \
                         vigie train customers.csv --target Churn --columns Age,Years,Num_Sites --out model.vigie\n  \
-                        vigie train customers.csv --target left --positive yes --dry-run    what each column would be used for\n\n\
+                        vigie train customers.csv --target left --positive yes --dry-run    what each column would be used for\n  \
+                        vigie train customers.csv --target Churn --treatment Account_Manager --out model.vigie --card card.html\n\n\
+                        Roles by hand: a file for --roles has one line a column, such as `postcode = \"category\"`; the JSON of a dry run\n\
+                        serves as well.\n\n\
                         The model is judged on rows that it has not seen; every figure comes with its interval.")]
 pub(super) struct Train {
     /// The labelled table
@@ -30,6 +34,9 @@ pub(super) struct Train {
     /// Learn from these columns only
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     columns: Option<Vec<String>>,
+    /// Roles that you know better: TOML, or the JSON of a dry run
+    #[arg(long, value_name = "FILE")]
+    roles: Option<PathBuf>,
     /// Leave these columns out
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     exclude: Vec<String>,
@@ -51,6 +58,12 @@ pub(super) struct Train {
     /// Seed of folds and intervals
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// About how many seconds of one core choosing and judging may take; an estimate, so that the same budget gives the same model
+    #[arg(long, value_name = "S", default_value_t = 40.0)]
+    budget_seconds: f64,
+    /// Write the model card too: .html, .json, else text
+    #[arg(long, value_name = "FILE")]
+    card: Option<PathBuf>,
     /// The separator; default: found out
     #[arg(long, value_name = "CHARACTER")]
     delimiter: Option<char>,
@@ -82,6 +95,12 @@ impl From<Language> for Lang {
 
 impl Train {
     pub(super) fn run(self, global: &Global) -> Outcome {
+        if !(self.budget_seconds.is_finite() && self.budget_seconds > 0.0) {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("--budget-seconds {}: must be above 0", self.budget_seconds),
+            ));
+        }
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(Failure::new(
                 Exit::Usage,
@@ -89,9 +108,9 @@ impl Train {
             ));
         }
         let lang = Lang::from(self.lang);
-        let table = read_table(&self.file, delimiter(self.delimiter)?)?;
+        let (table, _) = read_table(&self.file, delimiter(self.delimiter)?, true)?;
         let roles = self.exclude.iter().map(|name| (name.clone(), Role::LeftOut)).collect();
-        let options = PlanOptions {
+        let mut options = PlanOptions {
             target: self.target.clone(),
             positive: self.positive.clone(),
             treatment: self.treatment.clone(),
@@ -99,31 +118,42 @@ impl Train {
             value: self.value.clone(),
             as_of: self.as_of.clone(),
             roles,
+            ..PlanOptions::default()
         };
+        if let Some(path) = &self.roles {
+            read_roles(path, &mut options)?;
+        }
         let plan = Plan::infer(&table, &options)?;
         if self.dry_run {
             return self.show(global, &table, &plan, lang);
         }
-        let progress = out::Progress::spinner("training");
+        if !global.json {
+            for warning in &plan.warnings {
+                out::note(format_args!("! {}", warning.words.text(lang)));
+            }
+        }
         let fit = FitOptions {
             columns: self.columns.clone(),
             seed: self.seed,
             threshold: self.threshold,
+            budget_seconds: Some(self.budget_seconds),
+            effect: true,
+            source: Some(self.file.display().to_string()),
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             ..FitOptions::default()
         };
-        let model = train(&table, &plan, &fit)?;
-        progress.finish();
+        let progress = Mutex::new(out::Progress::share("training"));
+        let watch = |share: f64| {
+            progress.lock().unwrap_or_else(PoisonError::into_inner).set((share * out::WHOLE as f64) as u64);
+        };
+        let model = train_watched(&table, &plan, &fit, &watch)?;
+        progress.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
         let path = self.out.as_deref().unwrap_or(Path::new("model.vigie"));
         let bytes = model.to_bytes().map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
-        std::path::absolute(path).and_then(|whole| write_whole(&whole, &bytes)).map_err(|error| {
-            Failure::new(
-                Exit::Failure,
-                format!(
-                    "{}: cannot be written: {error}; check the folder's permissions and the free space",
-                    path.display()
-                ),
-            )
-        })?;
+        write_file(path, &bytes)?;
+        if let Some(path) = &self.card {
+            write_card(model.card(), path, lang)?;
+        }
         if global.json {
             out::line(model.card().json())?;
         } else {
@@ -155,32 +185,11 @@ impl Train {
                 })
                 .collect();
             out::table(&["COLUMN", "ROLE", "MISSING", "WHY"], &rows)?;
+            for warning in &plan.warnings {
+                out::line(format_args!("! {}", warning.words.text(lang)))?;
+            }
             out::line(format_args!("{} row(s); nothing was trained", table.rows()))?;
         }
         Ok(Exit::Ok)
     }
-}
-
-/// Reads a whole table; a bad row is an error, because a model from half a table would not be the one asked for.
-fn read_table(path: &Path, delimiter: Option<u8>) -> Result<Table, Failure> {
-    let records = read_records(path, delimiter)?;
-    for note in records.notes() {
-        out::note(format_args!("{}: {note}", path.display()));
-    }
-    let mut table = Table::new(records.names().iter().cloned())?;
-    let mut noted = 0_u64;
-    for record in records {
-        let record =
-            record.map_err(|error| Failure::new(Exit::BadInput, format!("{}, {error}", path.display())))?;
-        noted += u64::from(!record.notes.is_empty());
-        let cells: Vec<Option<&str>> = record.cells.iter().map(|cell| Some(cell.as_str())).collect();
-        table.push_row(&cells)?;
-    }
-    if noted > 0 {
-        out::note(format_args!(
-            "{}: {noted} row(s) with a surplus comma or in Latin-1 were read all the same",
-            path.display()
-        ));
-    }
-    Ok(table)
 }

@@ -300,7 +300,11 @@ mod tests {
                 vec![":4:1", "did you mean `measure`?"],
             ),
             ("[log]\nurl = \"rabbit://x\"", vec![], vec!["rabbit://x", "kafka://host:9092"]),
-            ("[log]\nurl = \"kafka://x\"\nmembership = \"best\"", vec![], vec!["membership `best`", "`auto`"]),
+            (
+                "[log]\nurl = \"kafka://x\"\nmembership = \"best\"",
+                vec![],
+                vec!["membership `best`", "`auto`"],
+            ),
             ("roles = [\"serve\"]", vec![], vec!["roles", "embedded log belongs to one instance"]),
             ("roles = [\"srve\"]", vec![], vec![":1:10", "srve"]),
             ("roles = []\nlog = { url = \"kafka://x\" }", vec![], vec!["roles", "at least one"]),

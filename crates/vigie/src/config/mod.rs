@@ -201,7 +201,12 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { application_id: String::from("vigie"), threads: 1, commit_interval_ms: 100, standby_replicas: 0 }
+        Self {
+            application_id: String::from("vigie"),
+            threads: 1,
+            commit_interval_ms: 100,
+            standby_replicas: 0,
+        }
     }
 }
 

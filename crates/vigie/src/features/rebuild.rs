@@ -75,7 +75,11 @@ impl Rebuild {
             write_whole(file, &json).map_err(failed)
         };
         if first_start && shared {
-            let others = Self { definitions: set.definitions().to_owned(), scored_before: BTreeMap::new(), done: true };
+            let others = Self {
+                definitions: set.definitions().to_owned(),
+                scored_before: BTreeMap::new(),
+                done: true,
+            };
             write(&others)?;
             return Ok(others);
         }

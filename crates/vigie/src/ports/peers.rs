@@ -42,6 +42,8 @@ impl Peers {
     }
 
     fn others(&self, endpoints: Vec<MemberEndpoint>) -> impl Iterator<Item = MemberEndpoint> + '_ {
-        endpoints.into_iter().filter(|peer| (&peer.host, peer.port) != (&self.own.0, self.own.1) && !peer.active.is_empty())
+        endpoints
+            .into_iter()
+            .filter(|peer| (&peer.host, peer.port) != (&self.own.0, self.own.1) && !peer.active.is_empty())
     }
 }

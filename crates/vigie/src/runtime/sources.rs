@@ -77,7 +77,14 @@ pub fn agency(
 
 /// The same settings with nothing that would be started.
 pub fn none(config: &SourcesConfig) -> SourcesConfig {
-    SourcesConfig { csv: None, users: false, agency_rate: 0.0, page_rate: 0.0, shop_speed: 0.0, ..config.clone() }
+    SourcesConfig {
+        csv: None,
+        users: false,
+        agency_rate: 0.0,
+        page_rate: 0.0,
+        shop_speed: 0.0,
+        ..config.clone()
+    }
 }
 
 /// Starts the sources. In the demo those that the configuration leaves open are filled in.

@@ -21,8 +21,8 @@ use vigie_streams::{Config as StreamsConfig, ErrorHandler, State, Streams};
 use super::{RunOptions, RuntimeError, archive, data_folder, printer, sources, topics};
 use crate::config::{Config, Role};
 use crate::features::FeatureSet;
-use crate::log::{AnyLog, EmbeddedOptions};
 use crate::features::rebuild::Rebuild;
+use crate::log::{AnyLog, EmbeddedOptions};
 use crate::model::{self, ModelService};
 use crate::planner::{KnownOutcomes, OnDecided, PlannerService, effect_of};
 use crate::ports::{EngineView, LearningView, Model, Peers, Plans, SourcesView};
@@ -115,10 +115,17 @@ impl Running {
         )?);
 
         let group = &config.engine.application_id;
-        let rebuild = Arc::new(Rebuild::prepare(&data.join("features.json"), &set, group, &*log.admin(), opened.is_shared())?);
+        let rebuild = Arc::new(Rebuild::prepare(
+            &data.join("features.json"),
+            &set,
+            group,
+            &*log.admin(),
+            opened.is_shared(),
+        )?);
         let topology = topology(config, &contracts, &model, &rebuild)?;
         let streams = if does(Role::Process) {
-            let engine = engine_config(config, &log, &clock, &data, instance.as_deref(), listener.local_addr()?);
+            let engine =
+                engine_config(config, &log, &clock, &data, instance.as_deref(), listener.local_addr()?);
             Some(Arc::new(Streams::new(topology.clone(), engine).start()?))
         } else {
             None
@@ -385,8 +392,8 @@ fn start_sinks(
     for spec in &SINKS {
         // Each instance keeps a whole copy of the results, so each reads everything.
         let group = instance.map_or_else(|| spec.group.to_owned(), |name| format!("{}-{name}", spec.group));
-        let sink = Sink::new(spec.name, spec.topics.iter().copied(), spec.map).group(group).on_poison(
-            |poison| {
+        let sink =
+            Sink::new(spec.name, spec.topics.iter().copied(), spec.map).group(group).on_poison(|poison| {
                 tracing::warn!(
                     sink = poison.sink,
                     record = %poison.partition,
@@ -394,8 +401,7 @@ fn start_sinks(
                     reason = poison.reason,
                     "a record cannot be stored"
                 );
-            },
-        );
+            });
         running.push(sink.start(Arc::clone(log), Arc::clone(store) as _, Arc::clone(clock), seed)?);
     }
     Ok(Arc::new(Mutex::new(running)))

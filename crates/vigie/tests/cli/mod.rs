@@ -4,6 +4,7 @@ mod bad_csv;
 mod models;
 mod other;
 mod topics;
+mod tutorial;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
