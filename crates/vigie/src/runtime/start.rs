@@ -252,16 +252,18 @@ impl Running {
             server.stop();
         }
         self.background.stop();
-        match self.streams.map(sole) {
-            None => {}
-            Some(Some(streams)) => {
-                if !streams.close(CLOSE) {
-                    tracing::warn!(
-                        "the engine did not stop in time; it goes on from its last commit at the next start"
-                    );
-                }
+        let in_time = match self.streams.map(sole) {
+            Some(Some(streams)) => streams.close(CLOSE),
+            Some(None) => {
+                tracing::warn!("the engine is still in use; it stops with the program");
+                true
             }
-            Some(None) => tracing::warn!("the engine is still in use; it stops with the program"),
+            None => true,
+        };
+        if !in_time {
+            tracing::warn!(
+                "the engine did not stop in time; it goes on from its last commit at the next start"
+            );
         }
         let sinks = std::mem::take(&mut *self.sinks.lock().unwrap_or_else(PoisonError::into_inner));
         sinks.iter().for_each(RunningSink::request_stop);
