@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use vigie_log::{LogError, Result};
 
@@ -11,6 +12,9 @@ use crate::failure::from_io;
 /// The newest format that this program reads, and the one that it writes.
 pub(crate) const FORMAT: u32 = 1;
 const PREFIX: &str = "vigie-log ";
+
+/// A lock that is held is tried so many times, two milliseconds apart.
+const PATIENCE: u32 = 50;
 
 /// Held as long as the folder is in use. The operating system gives it free when the process ends, however that happens.
 #[derive(Debug)]
@@ -29,7 +33,16 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock> {
         .truncate(false)
         .open(&path)
         .map_err(|error| from_io(folder, error))?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    // A child that is being started holds the files of its parent for a moment, a lock that was just given up among them.
+    for _ in 0..PATIENCE {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();

@@ -115,18 +115,19 @@ impl KafkaAdmin {
     }
 
     fn ends(&self, partitions: &[TopicPartition]) -> Result<Vec<PartitionOffsets>> {
+        // What this process has committed until now is to be seen by it; what its other threads commit meanwhile is not waited for, or a busy
+        // program would wait for ever. Somebody else's open transaction may hold the end back for longer: no reason to wait for that either.
+        let targets: Vec<Option<Offset>> = partitions.iter().map(|at| self.0.written(at)).collect();
         let earliest = self.list(partitions, OffsetAt::Earliest)?;
-        // What this process has committed is to be seen by it. Somebody else's open transaction may hold the end back for longer: no
-        // reason to wait for that.
         let deadline = Instant::now() + OWN_COMMIT;
         let latest = loop {
             let latest = self.list(partitions, OffsetAt::Latest)?;
             let mut behind = false;
-            for at in partitions {
-                let Some(written) = self.0.written(at) else { continue };
+            for (at, target) in partitions.iter().zip(&targets) {
+                let Some(written) = *target else { continue };
                 if latest.get(at).is_some_and(|end| *end <= written) && Instant::now() < deadline {
                     behind = true;
-                } else {
+                } else if self.0.written(at) == Some(written) {
                     self.0.seen(at);
                 }
             }

@@ -172,7 +172,8 @@ impl Fetcher {
         Ok(())
     }
 
-    fn within(&self, partition: &TopicPartition, offset: Offset) -> Result<Offset> {
+    /// The offset, or the nearer end of what there is.
+    pub fn within(&self, partition: &TopicPartition, offset: Offset) -> Result<Offset> {
         let one = std::slice::from_ref(partition);
         let mut ends = [offset; 2];
         for (end, at) in ends.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {

@@ -1,5 +1,6 @@
 //! Reading partitions without a group.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const POLL_BYTES: usize = 4 << 20;
 
 pub(crate) struct KafkaReader {
     fetcher: Fetcher,
+    /// Where to begin, until the first poll: whoever seeks before it costs nothing.
+    starts: BTreeMap<TopicPartition, Offset>,
 }
 
 impl KafkaReader {
@@ -32,17 +35,20 @@ impl KafkaReader {
         let doorbell = Arc::new(Doorbell::default());
         let consumer = BaseConsumer::from_config_and_context(&config, shared.context())
             .map_err(|error| about.kafka(&error))?;
-        let mut fetcher = Fetcher::new(shared, consumer, doorbell, false);
-        let found = shared.list_offsets("starting a reader", partitions, OffsetAt::Earliest)?;
-        let starts: Vec<_> = found.into_iter().collect();
-        fetcher.add(&starts)?;
-        Ok(Self { fetcher })
+        let fetcher = Fetcher::new(shared, consumer, doorbell, false);
+        let starts =
+            shared.list_offsets("starting a reader", partitions, OffsetAt::Earliest)?.into_iter().collect();
+        Ok(Self { fetcher, starts })
     }
 }
 
 impl Reader for KafkaReader {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Fetched>> {
         let deadline = Instant::now() + timeout;
+        if !self.starts.is_empty() {
+            let starts: Vec<_> = std::mem::take(&mut self.starts).into_iter().collect();
+            self.fetcher.add(&starts)?;
+        }
         loop {
             // Serves errors and log lines; nothing else comes this way.
             while self.fetcher.consumer.poll(Duration::ZERO).is_some() {}
@@ -55,6 +61,10 @@ impl Reader for KafkaReader {
     }
 
     fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()> {
+        if let Some(start) = self.starts.get_mut(partition) {
+            *start = self.fetcher.within(partition, offset)?;
+            return Ok(());
+        }
         if !self.fetcher.contains(partition) {
             return Err(LogError::other(
                 format!("seeking in {partition}"),
@@ -65,6 +75,6 @@ impl Reader for KafkaReader {
     }
 
     fn position(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.fetcher.position(partition)
+        self.starts.get(partition).copied().or_else(|| self.fetcher.position(partition))
     }
 }

@@ -40,8 +40,10 @@ const SOURCES: [&str; 6] = [
 /// At most ten messages a second.
 const BETWEEN: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
-/// A poll that is over at once when there is nothing.
-pub(crate) const NOTHING_NEW: Duration = Duration::ZERO;
+/// Topics rarely get more partitions, and asking costs a round trip for each topic.
+const MORE_PARTITIONS: Duration = Duration::from_secs(30);
+/// How long a read of what is known to be there waits: in the process it is there at once, over a network it takes a round trip.
+pub(crate) const NOTHING_NEW: Duration = Duration::from_secs(1);
 
 /// Runs until the live stream is dropped.
 pub(super) fn run(shared: &Shared, parts: &LiveParts) {
@@ -55,6 +57,7 @@ pub(super) fn run(shared: &Shared, parts: &LiveParts) {
         pending: Pending::default(),
         last_overview: String::new(),
         counted: None,
+        asked: None,
     };
     let clock = &parts.app.clock;
     let mut flushed = None::<Duration>;
@@ -87,11 +90,13 @@ struct Tail<'a> {
     pending: Pending,
     last_overview: String,
     counted: Option<(Duration, i64)>,
+    /// When all topics were last asked for their partitions.
+    asked: Option<Duration>,
 }
 
 impl Tail<'_> {
     fn each_second(&mut self, now: Duration) {
-        match self.refresh() {
+        match self.refresh(now) {
             Ok(()) => *lock(&self.shared.trouble) = None,
             Err(error) => {
                 self.trouble(&error);
@@ -144,25 +149,23 @@ impl Tail<'_> {
         }
         *trouble = Some(text);
         drop(trouble);
-        self.keep_positions();
         self.reader = None;
         std::thread::sleep(BETWEEN);
     }
 
-    fn keep_positions(&mut self) {
-        if let Some(reader) = &self.reader {
-            for (partition, position) in &mut self.positions {
-                *position = reader.position(partition).unwrap_or(*position);
-            }
-        }
-    }
-
     /// Finds new topics and partitions, and makes the reader anew when there are some, or when there is none.
-    fn refresh(&mut self) -> vigie_log::Result<()> {
+    fn refresh(&mut self, now: Duration) -> vigie_log::Result<()> {
         let admin = self.parts.app.log.admin();
         let there = admin.list_topics(false)?;
         let mut new = Vec::new();
+        let all = self.asked.is_none_or(|at| now.saturating_sub(at) >= MORE_PARTITIONS);
+        if all {
+            self.asked = Some(now);
+        }
         for topic in FOLLOWED.iter().filter(|topic| there.iter().any(|name| name == *topic)) {
+            if !all && self.positions.keys().any(|known| &*known.topic == *topic) {
+                continue;
+            }
             for (number, ends) in admin.offsets(topic)?.into_iter().enumerate() {
                 let partition = TopicPartition::new(*topic, u32::try_from(number).unwrap_or(u32::MAX));
                 if self.positions.contains_key(&partition) {
@@ -179,7 +182,6 @@ impl Tail<'_> {
         if new.is_empty() && (self.reader.is_some() || self.positions.is_empty()) {
             return Ok(());
         }
-        self.keep_positions();
         self.positions.extend(new);
         let partitions: Vec<TopicPartition> = self.positions.keys().cloned().collect();
         let mut reader = self.parts.app.log.reader(&partitions)?;
@@ -195,19 +197,16 @@ impl Tail<'_> {
             std::thread::sleep(wait.min(BETWEEN));
             return;
         };
-        let from: HashMap<TopicPartition, Offset> = self
-            .positions
-            .keys()
-            .filter_map(|partition| Some((partition.clone(), reader.position(partition)?)))
-            .collect();
         match reader.poll(wait) {
             Err(error) => self.trouble(&error),
             Ok(mut fetched) => {
                 // Customers first: their names go with the scores of the same transaction.
                 fetched.sort_by_key(|f| &*f.partition.topic != topics::CUSTOMERS);
                 for batch in &fetched {
-                    let start = from.get(&batch.partition).copied().unwrap_or_default();
+                    // What has been seen is known here: a reader's own position may lie behind records that it still has to hand out.
+                    let start = self.positions.get(&batch.partition).copied().unwrap_or_default();
                     for record in batch.batch.iter().filter(|record| record.offset >= start) {
+                        self.positions.insert(batch.partition.clone(), record.offset + 1);
                         self.record(&batch.partition, &record);
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +11,6 @@ use vigie_domain::topics::PUBLISHED_AT;
 use vigie_log::{Admin, LogError, TopicPartition};
 
 use crate::app::{Context, blocking};
-use crate::live::NOTHING_NEW;
 use crate::ports::{EngineStats, SinkStatus, StoreInfo, TaskStatus, TopologyView};
 use crate::problem::Problem;
 use crate::process::ProcessStatus;
@@ -91,12 +91,15 @@ fn all_topics(admin: &dyn Admin) -> Result<Vec<Topic>, Problem> {
     Ok(topics)
 }
 
+/// A waiting time is worth no longer wait.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// When the first record from this offset on was published. Its own time is the time of what it tells, which may be years ago or
 /// still to come: it says nothing about waiting.
 fn published(context: &Context, at: &TopicPartition, offset: i64) -> Option<i64> {
     let mut reader = context.app.log.reader(std::slice::from_ref(at)).ok()?;
     reader.seek(at, offset).ok()?;
-    let polled = reader.poll(NOTHING_NEW).ok()?;
+    let polled = reader.poll(GLANCE).ok()?;
     let record = polled.iter().flat_map(|batch| batch.batch.iter()).find(|record| record.offset >= offset)?;
     let text = record.headers.get(PUBLISHED_AT)?.value?;
     std::str::from_utf8(text).ok()?.parse().ok()

@@ -17,6 +17,9 @@ use super::FeatureSet;
 use crate::pipelines::features::{self, Serving};
 use crate::pipelines::history::Happening;
 
+/// What is known to be there comes at once in the process, after a round trip over a network.
+const ARRIVES: Duration = Duration::from_secs(1);
+
 /// Why the history cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,7 +104,7 @@ pub fn replay(
         reader.seek(&partition, ends.earliest)?;
         let mut waiting = Vec::new();
         while let Some(at) = reader.position(&partition).filter(|at| *at < ends.latest) {
-            for fetched in reader.poll(Duration::ZERO)? {
+            for fetched in reader.poll(ARRIVES)? {
                 for record in fetched.batch.iter().filter(|r| r.offset >= at && r.offset < ends.latest) {
                     let raw = RawRecord {
                         key: record.key.map(<[u8]>::to_vec),
@@ -230,7 +233,7 @@ pub fn verify(log: &dyn Log, set: &Arc<FeatureSet>) -> Result<Verified, ReplayEr
         let mut reader = log.reader(std::slice::from_ref(&partition))?;
         reader.seek(&partition, ends.earliest)?;
         while let Some(at) = reader.position(&partition).filter(|at| *at < ends.latest) {
-            for fetched in reader.poll(Duration::ZERO)? {
+            for fetched in reader.poll(ARRIVES)? {
                 for record in fetched.batch.iter().filter(|r| r.offset >= at && r.offset < ends.latest) {
                     let Some(value) = record.value else { continue };
                     let row: FeatureRow = serde_json::from_slice(value)?;

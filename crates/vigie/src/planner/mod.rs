@@ -378,7 +378,7 @@ fn read_all<T: serde::de::DeserializeOwned>(log: &dyn Log, topic: &str) -> Resul
     let mut reader = log.reader(&partitions)?;
     let mut all = Vec::new();
     loop {
-        let fetched = reader.poll(Duration::ZERO)?;
+        let fetched = reader.poll(Duration::from_millis(100))?;
         for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
             if let Some(value) = record.value {
                 all.push(serde_json::from_slice(value)?);

@@ -5,7 +5,7 @@
 //!   poll, released, leave ───▶ Machine ◀─── replies, time ─── Link ◀── heartbeats ──▶ coordinator
 //!   commit ──────────────────────────────▶ queue ───────────▶ Link ── OffsetCommit ──▶    "
 //! ```
-//! [`machine`] decides, and is tested without any of the rest; [`driver`] owns the connection; this file joins the two to
+//! `machine` decides, and is tested without any of the rest; `driver` owns the connection; this file joins the two to
 //! [`GroupProtocol`].
 //!
 //! Invariants:
