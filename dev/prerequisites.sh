@@ -56,7 +56,10 @@ check_c() {
     lack "a C compiler ($cc), which builds SQLite" "$how"
   elif ! "$cc" -x c - -o /dev/null <<<$'#include <stdio.h>\nint main(void) { return 0; }' >/dev/null 2>&1; then
     lack "a C compiler that works: $cc cannot compile an empty program (are the C library's headers there?)" "$how"
+  elif ! "$cc" -E -x c - -o /dev/null <<<$'#include <openssl/ssl.h>\n#include <zlib.h>' >/dev/null 2>&1; then
+    lack "the headers of OpenSSL and zlib, which the Kafka client is built with" "Debian and Ubuntu: apt-get install libssl-dev zlib1g-dev; Fedora: dnf install openssl-devel zlib-devel"
   fi
+  command -v make >/dev/null 2>&1 || lack "make, which builds the Kafka client" "$how"
 }
 
 check_java() {
