@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -202,6 +202,7 @@ impl Admin for KafkaAdmin {
                 outcome.map_err(|(_, code)| about.code(code, &code.to_string()))?;
             }
         }
+        self.0.raised.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), partitions);
         self.until(topic, |found| found.is_some_and(|(count, led)| count == partitions && led))
     }
 
@@ -211,6 +212,7 @@ impl Admin for KafkaAdmin {
         for outcome in deleted.map_err(|error| about.kafka(&error))? {
             outcome.map_err(|(_, code)| about.code(code, &code.to_string()))?;
         }
+        self.0.raised.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
         self.until(topic, |found| found.is_none())
     }
 

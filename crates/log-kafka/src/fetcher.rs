@@ -224,7 +224,7 @@ impl Fetcher {
                     let Some(batch) = taken.batch else { continue };
                     let bytes = batch.bytes();
                     fetching.record = (bytes / batch.len().max(1)).max(1);
-                    fetching.position = batch.last_offset() + 1;
+                    fetching.position = fetching.position.max(batch.last_offset() + 1);
                     own = own.saturating_sub(bytes);
                     left = left.saturating_sub(bytes);
                     if let Some(end) = watermark_end(&self.consumer, at) {
@@ -249,7 +249,8 @@ impl Fetcher {
         }
     }
 
-    /// Moves positions past what librdkafka keeps to itself: aborted records, and the marks at the end of transactions.
+    /// Moves positions past what librdkafka keeps to itself: aborted records, and the marks at the end of transactions. What librdkafka calls a
+    /// position lies behind records and marks that have left the queue, and behind nothing else (see [`Batches::take`]).
     fn advance(&mut self) {
         let Ok(list) = self.consumer.position() else { return };
         for element in list.elements() {

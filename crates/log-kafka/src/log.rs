@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     written: Mutex<HashMap<TopicPartition, Offset>>,
     /// Positions that this process has committed in transactions, of groups that nobody has asked about since.
     positions: Mutex<HashMap<String, BTreeMap<TopicPartition, Offset>>>,
+    /// Partition counts that this process has raised: a broker that has not heard of it yet names fewer.
+    pub raised: Mutex<HashMap<String, u32>>,
     consumer_groups: OnceLock<bool>,
     /// What distinguishes this process's ids from those of all others.
     process: String,
@@ -83,6 +85,7 @@ impl KafkaLog {
             generations: Mutex::default(),
             written: Mutex::default(),
             positions: Mutex::default(),
+            raised: Mutex::default(),
             consumer_groups: OnceLock::new(),
             process,
             next: AtomicU64::new(0),
@@ -196,19 +199,23 @@ impl Shared {
 
     /// How many partitions a topic has.
     ///
-    /// Where there are several brokers, one may not have heard yet of a topic that another has made: so a topic is called unknown only after
-    /// a second look.
+    /// Where there are several brokers, one may not have heard yet of what another has made: so a topic is called unknown, or smaller than this
+    /// process has made it, only after a second look.
     pub fn partitions(&self, topic: &str) -> Result<u32> {
         let deadline = Instant::now() + Duration::from_secs(1);
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
         loop {
             let found = self.partitions_now(topic)?;
-            match found {
-                Some((count, _)) => return Ok(count),
-                None if Instant::now() < deadline && self.brokers() > 1 => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                None => return Err(LogError::UnknownTopic { topic: topic.to_owned() }),
+            if let Some((count, _)) = found
+                && raised.is_none_or(|raised| count >= raised)
+            {
+                return Ok(count);
             }
+            if Instant::now() >= deadline || self.brokers() <= 1 {
+                let unknown = LogError::UnknownTopic { topic: topic.to_owned() };
+                return found.map(|(count, _)| count).ok_or(unknown);
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

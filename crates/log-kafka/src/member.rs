@@ -136,6 +136,10 @@ impl Member for KafkaMember {
         self.fetcher.assigned()
     }
 
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.fetcher.position(partition)
+    }
+
     fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<Offset>>> {
         self.fetcher.committed(partitions)
     }

@@ -19,7 +19,7 @@ pub(crate) struct PartitionQueue {
     /// The callback's argument.
     _doorbell: Arc<Doorbell>,
     /// The queue belongs to it.
-    _consumer: Arc<BaseConsumer<Context>>,
+    consumer: Arc<BaseConsumer<Context>>,
 }
 
 // SAFETY: queues may be used from any thread; what is kept beside is only kept.
@@ -50,7 +50,7 @@ impl PartitionQueue {
             }
             sys::rd_kafka_queue_forward(queue, ptr::null_mut());
             sys::rd_kafka_queue_cb_event_enable(queue, Some(ring), Arc::as_ptr(doorbell).cast_mut().cast());
-            Some(Self { queue, _doorbell: Arc::clone(doorbell), _consumer: Arc::clone(consumer) })
+            Some(Self { queue, _doorbell: Arc::clone(doorbell), consumer: Arc::clone(consumer) })
         }
     }
 }
@@ -79,45 +79,63 @@ pub(crate) struct Taken {
 /// Memory that is used again from batch to batch.
 #[derive(Default)]
 pub(crate) struct Batches {
-    messages: Vec<*mut sys::rd_kafka_message_t>,
     builder: BatchBuilder,
 }
 
-// SAFETY: between calls `messages` holds no live message.
-unsafe impl Send for Batches {}
+/// What the callback fills.
+struct Filling<'b> {
+    client: *mut sys::rd_kafka_t,
+    builder: &'b mut BatchBuilder,
+    base: Option<Offset>,
+    taken: Taken,
+    most: usize,
+}
 
 impl Batches {
     /// Takes at most `most` messages that are there already.
+    ///
+    /// By callback, and not by `rd_kafka_consume_batch_queue`, which is as fast: that one moves librdkafka's own position one past a message
+    /// that is no record, such as the end of a partition. From that position a group's consumer goes on after a rebalance, past the
+    /// next record.
     pub(crate) fn take(&mut self, queue: &PartitionQueue, most: usize) -> Taken {
-        self.messages.resize(most, ptr::null_mut());
-        let mut taken = Taken::default();
-        // SAFETY: room for `most` pointers; each that is returned is a message of ours, read and then destroyed exactly once.
+        let client = queue.consumer.client().native_ptr();
+        let mut filling =
+            Filling { client, builder: &mut self.builder, base: None, taken: Taken::default(), most };
+        // SAFETY: the queue's handle is ours; the callback runs during this call only, on this thread.
         unsafe {
-            let count = sys::rd_kafka_consume_batch_queue(
+            sys::rd_kafka_consume_callback_queue(
                 queue.queue,
                 0,
-                self.messages.as_mut_ptr(),
-                self.messages.len(),
+                Some(fill),
+                ptr::from_mut(&mut filling).cast::<c_void>(),
             );
-            let mut base = None;
-            for &message in self.messages.iter().take(usize::try_from(count).unwrap_or(0)) {
-                taken.messages += 1;
-                match (*message).err {
-                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                        let base = *base.get_or_insert((*message).offset);
-                        push(&mut self.builder, message, base);
-                    }
-                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                        taken.end = Some((*message).offset)
-                    }
-                    code => taken.error = Some(code.into()),
-                }
-                sys::rd_kafka_message_destroy(message);
-            }
-            taken.batch = base.map(|base| self.builder.build(base));
         }
-        self.messages.clear();
+        let Filling { base, mut taken, builder, .. } = filling;
+        taken.batch = base.map(|base| builder.build(base));
         taken
+    }
+}
+
+/// Takes one message; librdkafka destroys it afterwards.
+unsafe extern "C" fn fill(message: *mut sys::rd_kafka_message_t, filling: *mut c_void) {
+    // SAFETY: `take` gave a pointer to what it holds; the message lives during this call.
+    unsafe {
+        let filling = &mut *filling.cast::<Filling<'_>>();
+        filling.taken.messages += 1;
+        match (*message).err {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                let base = *filling.base.get_or_insert((*message).offset);
+                push(filling.builder, message, base);
+            }
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                filling.taken.end = Some((*message).offset);
+            }
+            code => filling.taken.error = Some(code.into()),
+        }
+        if filling.taken.messages >= filling.most {
+            // The rest stays in the queue.
+            sys::rd_kafka_yield(filling.client);
+        }
     }
 }
 

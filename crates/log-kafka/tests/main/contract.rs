@@ -1,5 +1,5 @@
-//! The contract suite on a real broker: all of it with one node and KIP-848 groups, what depends on copies and leaders with three nodes, and
-//! the rules about records and groups with classic groups.
+//! The contract suite on real brokers: all of it with one node and with three, in KIP-848 groups, and the rules about groups once more in
+//! classic ones.
 //!
 //! What of it a broker cannot be asked for (to compact now, to set its clock) has tests of its own in `retention`.
 
@@ -74,79 +74,42 @@ impl Subject for OnKafka {
 pub static THREE: RwLock<()> = RwLock::new(());
 
 macro_rules! rules {
-    ($module:ident, $cluster:expr, $membership:expr; $($rule:ident)*) => {
-        mod $module {
-            $(
-                #[test]
-                fn $rule() {
-                    let _undisturbed = super::THREE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let Some(cluster) = $cluster else { return };
-                    vigie_log::contract::$rule(&mut super::OnKafka::new(cluster, $membership));
-                }
-            )*
-        }
+    ($cluster:expr, $membership:expr; $($rule:ident)*) => {
+        $(
+            #[test]
+            fn $rule() {
+                let _undisturbed = super::THREE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let Some(cluster) = $cluster else { return };
+                vigie_log::contract::$rule(&mut super::OnKafka::new(cluster, $membership));
+            }
+        )*
     };
 }
 
-rules!(one_node, crate::kafka::one_node(), vigie_log_kafka::MembershipMode::Auto;
-    order_is_kept_within_a_partition
-    offsets_increase_strictly
-    everything_in_a_record_survives
-    open_and_aborted_transactions_are_hidden
-    records_and_offsets_appear_together
-    a_failed_transaction_leaves_nothing
-    an_older_producer_is_fenced
-    calls_in_the_wrong_order_are_refused
-    transactions_of_many_threads_all_arrive
-    a_reader_seeks_and_is_moved_to_the_nearer_end
-    a_waiting_reader_wakes_on_a_commit
-    a_poll_is_bounded
-    restart_keeps_everything
-    a_partition_has_one_owner
-    partition_n_of_every_topic_goes_to_one_member
-    what_is_revoked_can_be_committed_first
-    an_old_generation_is_refused
-    a_closed_member_gives_way_at_once
-    a_member_goes_on_where_its_group_stopped
-    a_member_can_start_with_what_is_to_come
-    a_member_pauses_resumes_and_seeks
-    groups_are_described_altered_and_deleted
-    topics_are_created_described_and_deleted
-    partitions_can_be_added
-    bad_topics_are_refused
-    errors_are_told_apart
-    records_can_be_deleted
-    times_are_found
-);
+mod one_node {
+    vigie_log::contract_rules! { anywhere rules { crate::kafka::one_node(), vigie_log_kafka::MembershipMode::Auto } }
+}
 
-rules!(three_nodes, crate::kafka::three_nodes(), vigie_log_kafka::MembershipMode::Auto;
-    order_is_kept_within_a_partition
-    open_and_aborted_transactions_are_hidden
-    records_and_offsets_appear_together
-    an_older_producer_is_fenced
-    transactions_of_many_threads_all_arrive
-    a_waiting_reader_wakes_on_a_commit
-    restart_keeps_everything
-    a_partition_has_one_owner
-    what_is_revoked_can_be_committed_first
-    a_member_goes_on_where_its_group_stopped
-    groups_are_described_altered_and_deleted
-    partitions_can_be_added
-    errors_are_told_apart
-    records_can_be_deleted
-);
+mod three_nodes {
+    vigie_log::contract_rules! { anywhere rules { crate::kafka::three_nodes(), vigie_log_kafka::MembershipMode::Auto } }
+}
 
-// `what_is_revoked_can_be_committed_first` has its like for classic groups, which revoke everything, in `groups`.
-rules!(classic, crate::kafka::one_node(), vigie_log_kafka::MembershipMode::Classic;
-    records_and_offsets_appear_together
-    a_failed_transaction_leaves_nothing
-    a_partition_has_one_owner
-    partition_n_of_every_topic_goes_to_one_member
-    an_old_generation_is_refused
-    a_closed_member_gives_way_at_once
-    a_member_goes_on_where_its_group_stopped
-    a_member_can_start_with_what_is_to_come
-    a_member_pauses_resumes_and_seeks
-    groups_are_described_altered_and_deleted
-    partitions_can_be_added
-);
+// The rules in which a group takes part. `what_is_revoked_can_be_committed_first` has its like for classic groups, which revoke everything,
+// in `groups`.
+mod classic {
+    rules! { crate::kafka::one_node(), vigie_log_kafka::MembershipMode::Classic;
+        records_and_offsets_appear_together
+        a_failed_transaction_leaves_nothing
+        a_position_never_passes_a_record_that_was_not_handed_out
+        a_partition_has_one_owner
+        partition_n_of_every_topic_goes_to_one_member
+        an_old_generation_is_refused
+        a_closed_member_gives_way_at_once
+        a_rebalance_skips_no_record
+        a_member_goes_on_where_its_group_stopped
+        a_member_can_start_with_what_is_to_come
+        a_member_pauses_resumes_and_seeks
+        groups_are_described_altered_and_deleted
+        partitions_can_be_added
+    }
+}

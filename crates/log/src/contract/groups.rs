@@ -174,6 +174,51 @@ pub fn a_closed_member_gives_way_at_once(subject: &mut dyn Subject) {
     poll_until(&mut *next, |all| all.assigned.len() == 2);
 }
 
+pub fn a_rebalance_skips_no_record(subject: &mut dyn Subject) {
+    const PARTITIONS: u32 = 4;
+    let topic = create(subject, "skips", PARTITIONS);
+    let mut members = vec![member(subject, "skips", &[&topic])];
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    for round in 0..4 {
+        let start = Instant::now();
+        // One record in each partition, committed, and then nothing for a moment: everybody knows that this is the end.
+        let mut quiet = 0;
+        let values: Vec<String> = (0..PARTITIONS).map(|partition| format!("{round}-{partition}")).collect();
+        for (partition, value) in (0..).zip(&values) {
+            put(subject, &at(&topic, partition), 1, &[value]);
+        }
+        all.extend(values);
+        while seen != all || quiet < 4 {
+            assert!(start.elapsed() < PATIENCE, "round {round}: of {all:?} came {seen:?}");
+            let before = seen.len();
+            for member in &mut members {
+                let polled = member.poll(Duration::from_millis(50)).unwrap();
+                seen.extend(polled_values(&polled));
+                let offsets: Vec<_> = polled
+                    .batches
+                    .iter()
+                    .map(|fetched| (fetched.partition.clone(), fetched.batch.last_offset() + 1))
+                    .collect();
+                // Refused when it has just been given away: then the next owner gets it once more.
+                let _ = member.commit(&offsets);
+            }
+            quiet = if seen.len() == before { quiet + 1 } else { 0 };
+        }
+        // Members come and go while nothing is written.
+        if round % 2 == 0 {
+            members.push(member(subject, "skips", &[&topic]));
+        } else {
+            members.pop().unwrap().close().unwrap();
+        }
+        let shares = members.len();
+        settle(&mut members, |owned| {
+            owned.iter().map(Vec::len).sum::<usize>() == PARTITIONS as usize
+                && owned.iter().all(|of| of.len() == PARTITIONS as usize / shares)
+        });
+    }
+}
+
 pub fn a_member_goes_on_where_its_group_stopped(subject: &mut dyn Subject) {
     let topic = create(subject, "goes-on", 1);
     put(subject, &at(&topic, 0), 1, &["a", "b", "c"]);

@@ -270,6 +270,46 @@ pub fn a_reader_seeks_and_is_moved_to_the_nearer_end(subject: &mut dyn Subject) 
     assert_eq!(reader.position(&other), None);
 }
 
+pub fn a_position_never_passes_a_record_that_was_not_handed_out(subject: &mut dyn Subject) {
+    let topic = create(subject, "position", 1);
+    let from = at(&topic, 0);
+    let mut reader = subject.log().reader(std::slice::from_ref(&from)).unwrap();
+    let mut member = member(subject, "position", &[&topic]);
+    poll_until(&mut *member, |all| !all.assigned.is_empty());
+    let mut aborting = producer(subject, None);
+    for round in 0..8 {
+        // Both know that they are at the end, and are told so in the log's own way.
+        let end = subject.log().admin().offsets(&topic).unwrap()[0].latest;
+        let start = Instant::now();
+        while reader.position(&from).unwrap() < end || member.position(&from).is_some_and(|at| at < end) {
+            assert!(start.elapsed() < PATIENCE, "the end {end} of {from} was never reached");
+            assert!(reader.poll(Duration::from_millis(20)).unwrap().is_empty());
+            assert!(member.poll(Duration::from_millis(20)).unwrap().batches.is_empty());
+        }
+        assert!(reader.poll(Duration::from_millis(150)).unwrap().is_empty());
+        assert!(member.poll(Duration::from_millis(150)).unwrap().batches.is_empty());
+        if round % 3 == 2 {
+            aborting.begin().unwrap();
+            aborting.append(&from, &mut batch(&["aborted", "aborted"])).unwrap();
+            aborting.abort().unwrap();
+        }
+        let offset = put(subject, &from, 1, &[&format!("{round}")]);
+        let (mut read, mut polled) = (false, false);
+        while !(read && polled) {
+            assert!(start.elapsed() < PATIENCE, "record {offset} of {from} was never handed out");
+            let reached = reader.position(&from).unwrap();
+            assert!(read || reached <= offset, "a reader's position {reached} passes record {offset}");
+            let reached = member.position(&from).unwrap_or(0);
+            assert!(polled || reached <= offset, "a member's position {reached} passes record {offset}");
+            let came = reader.poll(Duration::from_millis(20)).unwrap();
+            read |= came.iter().any(|fetched| fetched.batch.last_offset() == offset);
+            let came = member.poll(Duration::from_millis(20)).unwrap().batches;
+            polled |= came.iter().any(|fetched| fetched.batch.last_offset() == offset);
+        }
+        assert!(reader.position(&from).unwrap() > offset);
+    }
+}
+
 pub fn a_waiting_reader_wakes_on_a_commit(subject: &mut dyn Subject) {
     let topic = create(subject, "wakes", 1);
     let from = at(&topic, 0);
