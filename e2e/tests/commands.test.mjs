@@ -30,7 +30,7 @@ async function prerequisites(t, mode, programs, env = {}) {
   return { code: run.status, said: run.stderr + run.stdout };
 }
 
-const COMPLETE = { cargo: 'cargo 1.99.0', rustc: 'rustc 1.99.0 (abc 2026-01-01)', node: 'v22.12.0', npm: '11.0.0', cc: 'cc 12' };
+const COMPLETE = { cargo: 'cargo 1.99.0', rustc: 'rustc 1.99.0 (abc 2026-01-01)', node: 'v22.12.0', npm: '11.0.0', cc: 'cc 12', make: 'GNU Make 4.4' };
 
 test('a machine with the prerequisites passes in silence', async (t) => {
   assert.deepEqual(await prerequisites(t, 'build', COMPLETE), { code: 0, said: '' });
@@ -39,7 +39,7 @@ test('a machine with the prerequisites passes in silence', async (t) => {
 test('each missing prerequisite is named with the way to get it, all at once', async (t) => {
   const { code, said } = await prerequisites(t, 'build', {});
   assert.equal(code, 1);
-  for (const part of ['Rust', 'rustup', 'Node.js', 'npm', 'C compiler', 'apt-get install build-essential']) {
+  for (const part of ['Rust', 'rustup', 'Node.js', 'npm', 'C compiler', 'apt-get install build-essential', 'make']) {
     assert.ok(said.includes(part), `${part} is not in:\n${said}`);
   }
 });

@@ -96,6 +96,8 @@ pub struct Restore {
 pub struct EngineStats {
     /// `running`, `rebalancing`, `error`, ...
     pub state: String,
+    /// Why it has stopped by itself.
+    pub error: Option<String>,
     /// Records read.
     pub records_in: u64,
     /// Records written.

@@ -55,7 +55,10 @@ pub(crate) async fn form(
     let engine = blocking(&context, |context| Ok(context.app.engine.stats())).await?;
     if STOPPED.iter().any(|state| engine.state.eq_ignore_ascii_case(state)) {
         return Err(Problem::unavailable(
-            format!("the engine has stopped ({}): nobody would score this customer", engine.state),
+            format!(
+                "the engine has stopped ({}): nobody would score this customer",
+                engine.error.as_ref().unwrap_or(&engine.state)
+            ),
             "the page of operations and the program's own output say why; mend that (free space?) and start the program again",
         ));
     }

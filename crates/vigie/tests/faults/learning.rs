@@ -21,7 +21,7 @@ fn version(models: &Value, place: &str) -> String {
 fn a_model_is_tried_in_shadow_promoted_while_running_and_taken_back() {
     let place = Place::new();
     let file = train(&place, "Years,Num_Sites");
-    let program = Program::start(&place, &["demo", "--seed", "7", "--agency-rate", "20"]);
+    let program = Program::start(&place, &["demo", "--seed", "7", "--agency-rate", "1"]);
     program.is_ready();
     let first = version(&program.api("models"), "champion");
     let admin = |args: &[&str]| ends(&place, &[&["model", "--json", "--by", "ana"], args].concat());

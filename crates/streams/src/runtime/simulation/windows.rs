@@ -11,7 +11,7 @@ use crate::record::Headers;
 use crate::serde::{I64, Utf8};
 use crate::{
     BufferConfig, Consumed, EmitStrategy, KStream, Produced, SessionWindows, SlidingWindows, Store,
-    StreamsBuilder, Suppressed, TimeWindows, TopologyTestDriver,
+    StreamsBuilder, Suppressed, TimeWindows, Topology, TopologyTestDriver,
 };
 
 /// Topics of results.
@@ -50,9 +50,9 @@ fn millis(ms: u64) -> Duration {
 }
 
 /// Values and timestamps by key.
-type Results = BTreeMap<Vec<u8>, Vec<(Option<Vec<u8>>, i64)>>;
+pub(super) type Results = BTreeMap<Vec<u8>, Vec<(Option<Vec<u8>>, i64)>>;
 
-fn sorted(mut results: Results) -> Results {
+pub(super) fn sorted(mut results: Results) -> Results {
     results.values_mut().for_each(|all| all.sort());
     results
 }
@@ -61,38 +61,56 @@ impl World {
     pub(super) fn check_windows(&self) {
         let mut builder = StreamsBuilder::new();
         add(&builder.stream("in", Consumed::default()));
-        let topology = builder.build().unwrap();
-        let mut expect: BTreeMap<&str, Results> = BTreeMap::new();
+        self.check_against_driver(&builder.build().unwrap(), &TOPICS);
+    }
+
+    /// Compares topics with what the test driver says of this topology.
+    pub(super) fn check_against_driver(&self, topology: &Topology, topics: &[&str]) {
+        let mut expect = self.results_of_driver(topology, topics);
+        for topic in topics {
+            let expect = expect.remove(*topic).unwrap_or_default();
+            assert_eq!(sorted(self.results(topic)), sorted(expect), "results in `{topic}`, each once");
+        }
+    }
+
+    /// What the test driver, given each partition's input, writes to topics.
+    pub(super) fn results_of_driver(
+        &self,
+        topology: &Topology,
+        topics: &[&str],
+    ) -> BTreeMap<String, Results> {
+        let mut all: BTreeMap<String, Results> = BTreeMap::new();
         for sent in &self.sent {
-            let driver = TopologyTestDriver::new(&topology, Default::default()).unwrap();
+            let driver = TopologyTestDriver::new(topology, Default::default()).unwrap();
             let input = driver.input("in", Utf8, I64);
             for record in sent {
                 let (value, at) = (record >> 16, record & 0xffff);
                 input.pipe_with(&format!("k{}", value % 6), Some(&value), at, Headers::new()).unwrap();
             }
-            for topic in TOPICS {
+            for topic in topics {
                 for record in driver.read_raw(topic) {
-                    let results = expect.entry(topic).or_default().entry(record.key.unwrap()).or_default();
-                    results.push((record.value, record.timestamp));
+                    let results = all.entry((*topic).to_owned()).or_default();
+                    results.entry(record.key.unwrap()).or_default().push((record.value, record.timestamp));
                 }
             }
         }
-        for topic in TOPICS {
-            let partitions: Vec<_> = (0..PARTITIONS).map(|p| TopicPartition::new(topic, p)).collect();
-            let mut reader = self.log.reader(&partitions).unwrap();
-            let mut found = Results::new();
-            loop {
-                let fetched = reader.poll(Duration::ZERO).unwrap();
-                if fetched.is_empty() {
-                    break;
-                }
-                for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
-                    let results = found.entry(record.key.unwrap().to_vec()).or_default();
-                    results.push((record.value.map(<[u8]>::to_vec), record.timestamp));
-                }
+        all
+    }
+
+    /// What stands in a topic of results.
+    pub(super) fn results(&self, topic: &str) -> Results {
+        let partitions: Vec<_> = (0..PARTITIONS).map(|p| TopicPartition::new(topic, p)).collect();
+        let mut reader = self.log.reader(&partitions).unwrap();
+        let mut found = Results::new();
+        loop {
+            let fetched = reader.poll(Duration::ZERO).unwrap();
+            if fetched.is_empty() {
+                return found;
             }
-            let expect = expect.remove(topic).unwrap_or_default();
-            assert_eq!(sorted(found), sorted(expect), "results in `{topic}`, each once");
+            for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
+                let results = found.entry(record.key.unwrap().to_vec()).or_default();
+                results.push((record.value.map(<[u8]>::to_vec), record.timestamp));
+            }
         }
     }
 }
