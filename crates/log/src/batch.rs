@@ -14,7 +14,7 @@
 //! ```
 //! [`RecordBatch::decode`] checks the sum and the whole structure once, so that iteration afterwards cannot fail.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::{Offset, Timestamp};
 
@@ -256,8 +256,19 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    #[inline]
+    /// Most numbers are below 128: one byte, and no loop.
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, CorruptBatch> {
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, CorruptBatch> {
         let mut value = 0_u64;
         let mut shift = 0;
         loop {
@@ -305,10 +316,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Collects records into a batch; keeps its memory from batch to batch.
+/// Collects records into a batch. What it needed for the last batch it asks for at once for the next.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    body: BytesMut,
+    body: Vec<u8>,
+    /// Bytes of the last batch.
+    expected: usize,
     count: u32,
     base_timestamp: Timestamp,
     max_timestamp: Timestamp,
@@ -347,24 +360,26 @@ impl BatchBuilder {
         headers: &[Header<'_>],
     ) {
         let start = self.body.len();
+        let body = &mut self.body;
         if self.count == 0 {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
-            self.put_varint(u64::from(offset_delta));
+            body.reserve(self.expected);
+            put_varint(body, u64::from(offset_delta));
         } else {
             self.max_timestamp = self.max_timestamp.max(timestamp);
-            self.put_varint(u64::from(offset_delta - self.last_delta));
+            put_varint(body, u64::from(offset_delta - self.last_delta));
         }
         self.last_delta = offset_delta;
         let since_base = timestamp.wrapping_sub(self.base_timestamp);
-        self.put_varint(((since_base << 1) ^ (since_base >> 63)) as u64);
-        self.put_nullable(key);
-        self.put_nullable(value);
-        self.put_varint(headers.len() as u64);
+        put_varint(body, ((since_base << 1) ^ (since_base >> 63)) as u64);
+        put_nullable(body, key);
+        put_nullable(body, value);
+        put_varint(body, headers.len() as u64);
         for header in headers {
-            self.put_varint(header.name.len() as u64);
-            self.body.put_slice(header.name.as_bytes());
-            self.put_nullable(header.value);
+            put_varint(body, header.name.len() as u64);
+            body.extend_from_slice(header.name.as_bytes());
+            put_nullable(body, header.value);
         }
         self.count += 1;
         self.largest = self.largest.max(self.body.len() - start);
@@ -404,7 +419,15 @@ impl BatchBuilder {
             max_timestamp: self.max_timestamp,
             count: self.count,
             last_offset_delta: self.last_delta,
-            body: self.body.split().freeze(),
+            body: {
+                self.expected = self.body.len();
+                let mut body = std::mem::take(&mut self.body);
+                // Batches are kept for long: what was reserved in vain is given back.
+                if body.capacity() > body.len() + body.len() / 8 {
+                    body.shrink_to_fit();
+                }
+                Bytes::from(body)
+            },
         };
         self.clear();
         batch
@@ -417,24 +440,32 @@ impl BatchBuilder {
         self.last_delta = 0;
         self.largest = 0;
     }
+}
 
-    #[inline]
-    fn put_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.body.put_u8(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.body.put_u8(value as u8);
+#[inline(always)]
+fn put_varint(out: &mut Vec<u8>, value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+    } else {
+        put_long_varint(out, value);
     }
+}
 
-    #[inline]
-    fn put_nullable(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            None => self.put_varint(0),
-            Some(bytes) => {
-                self.put_varint(bytes.len() as u64 + 1);
-                self.body.put_slice(bytes);
-            }
+fn put_long_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[inline(always)]
+fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => out.push(0),
+        Some(bytes) => {
+            put_varint(out, bytes.len() as u64 + 1);
+            out.extend_from_slice(bytes);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::stream::KStream;
 use super::table::KTable;
 use crate::error::TopologyError;
 use crate::processor::Node;
-use crate::serde::{Missing, Serde, SerdeRef};
+use crate::serde::{Ignored, Missing, NoBytes, Serde, SerdeRef};
 use crate::topology::{Graph, NodeId, NodeKind, RepartitionDef, TopicName, Topology};
 
 pub(crate) type GraphRef = Rc<RefCell<Graph>>;
@@ -232,6 +232,18 @@ impl<K: Value, V: Value> Repartition<K, V> {
     }
 
     pub(crate) fn add(self, graph: &GraphRef, parent: NodeId) -> KStream<K, V> {
+        let value = Arc::clone(&self.value);
+        self.add_reading(graph, parent, value)
+    }
+
+    /// For who looks at keys only (`count`): the topic's records have their values' nulls, and no bytes. Neither is a value made into bytes, nor
+    /// are bytes made into a value.
+    pub(crate) fn add_without_values(self, graph: &GraphRef, parent: NodeId) -> KStream<K, ()> {
+        let without = Self { value: Arc::new(NoBytes(Arc::clone(&self.value))), ..self };
+        without.add_reading(graph, parent, Arc::new(Ignored))
+    }
+
+    fn add_reading<W: Value>(self, graph: &GraphRef, parent: NodeId, read: SerdeRef<W>) -> KStream<K, W> {
         use super::operators::sink::{Sink, Target};
         use super::operators::stateless::NotNullKey;
         let topic: Arc<str> = match self.prefix.strip_suffix("-repartition") {
@@ -279,9 +291,8 @@ impl<K: Value, V: Value> Repartition<K, V> {
             graph.add(sink_name, NodeKind::Sink { topic: Some(name.clone()), factory }, &[last], Vec::new());
             graph.repartitions.push(RepartitionDef { name: topic, partitions: self.partitions });
         }
-        let node =
-            add_source(graph, source_name, vec![name], Arc::clone(&self.key), Arc::clone(&self.value), None);
-        KStream::new(graph, node, Some(self.key), Some(self.value), false)
+        let node = add_source(graph, source_name, vec![name], Arc::clone(&self.key), Arc::clone(&read), None);
+        KStream::new(graph, node, Some(self.key), Some(read), false)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::builder::serde_or_error;
+use super::builder::{Repartition, serde_or_error};
 use super::operators::aggregate::{Aggregate, Fold};
 use super::options::{Grouped, Key, Store, Value};
 use super::stores::key_value_def;
@@ -54,6 +54,11 @@ impl<K: Key, V: Value> KGroupedStream<K, V> {
     /// # builder.build().unwrap();
     /// ```
     pub fn count(&self, store: Store<K, i64>) -> KTable<K, i64> {
+        let (stream, grouped) = (&self.stream, &self.grouped);
+        if stream.repartition {
+            let keys = prepare_keys(stream, grouped, AGGREGATE, &store);
+            return aggregate(keys, store, Arc::new(|_, (), before| Some(before.unwrap_or(0) + 1)));
+        }
         self.fold(AGGREGATE, store, Arc::new(|_, _, before| Some(before.unwrap_or(0) + 1)))
     }
 
@@ -103,25 +108,33 @@ impl<K: Key, V: Value> KGroupedStream<K, V> {
     }
 
     fn fold<A: Value>(&self, prefix: &str, store: Store<K, A>, fold: Fold<K, V, A>) -> KTable<K, A> {
-        let prepared = prepare(&self.stream, &self.grouped, prefix, &store);
-        let value = serde_or_error(&self.stream.graph, store.value, &prepared.name, "aggregate");
-        let Prepared { name, store_name, key, source } = prepared;
-        let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
-        let graph = &self.stream.graph;
-        graph.borrow_mut().add_store(def);
-        let (key_of_node, store_of_node) = (Arc::clone(&key), Arc::clone(&store_name));
-        let stores = vec![Arc::clone(&store_name)];
-        let node = graph.borrow_mut().add_processor(name, &[source.node], stores, move |wiring| {
-            Node::boxed(Aggregate::<K, V, A> {
-                fold: Arc::clone(&fold),
-                key: Arc::clone(&key_of_node),
-                store: wiring.store(&store_of_node),
-                send_old: wiring.send_old,
-                out: wiring.out(),
-            })
-        });
-        KTable::new(graph, node, Some(key), Some(value), Some(store_name))
+        aggregate(prepare(&self.stream, &self.grouped, prefix, &store), store, fold)
     }
+}
+
+/// Adds the node of an aggregate without windows, and its store.
+fn aggregate<K: Key, V: Value, A: Value>(
+    prepared: Prepared<K, V>,
+    store: Store<K, A>,
+    fold: Fold<K, V, A>,
+) -> KTable<K, A> {
+    let Prepared { name, store_name, key, source } = prepared;
+    let graph = &source.graph;
+    let value = serde_or_error(graph, store.value, &name, "aggregate");
+    let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+    graph.borrow_mut().add_store(def);
+    let (key_of_node, store_of_node) = (Arc::clone(&key), Arc::clone(&store_name));
+    let stores = vec![Arc::clone(&store_name)];
+    let node = graph.borrow_mut().add_processor(name, &[source.node], stores, move |wiring| {
+        Node::boxed(Aggregate::<K, V, A> {
+            fold: Arc::clone(&fold),
+            key: Arc::clone(&key_of_node),
+            store: wiring.store(&store_of_node),
+            send_old: wiring.send_old,
+            out: wiring.out(),
+        })
+    });
+    KTable::new(graph, node, Some(key), Some(value), Some(store_name))
 }
 
 /// What every aggregate needs, named and numbered in Kafka Streams' order.
@@ -139,20 +152,58 @@ pub(crate) fn prepare<K: Key, V: Value, A>(
     prefix: &str,
     store: &Store<K, A>,
 ) -> Prepared<K, V> {
-    let (store_name, name) = {
-        let mut graph = stream.graph.borrow_mut();
-        let store_name = match &store.name {
-            Some(name) => Arc::clone(name),
-            None => graph.generate(&format!("{prefix}STATE-STORE-")),
-        };
-        (store_name, graph.name(stream.next_name.clone(), prefix))
-    };
-    let given = grouped.key.clone().or_else(|| store.key.clone()).or_else(|| stream.key.clone());
-    let key = serde_or_error(&stream.graph, given, &name, "key");
-    let topic = grouped.name.clone().unwrap_or_else(|| Arc::clone(&store_name));
-    let source = stream.repartition_if_needed(&topic, &key, || {
-        let given = grouped.value.clone().or_else(|| stream.value.clone());
-        serde_or_error(&stream.graph, given, &name, "value")
-    });
+    let Named { name, store_name, key, topic } = Named::of(stream, grouped, prefix, store);
+    let source = stream.repartition_if_needed(&topic, &key, || value_of_topic(stream, grouped, &name));
     Prepared { name, store_name, key, source }
+}
+
+/// The same for a stream whose keys may have changed, where the aggregate looks at no value (`count`): the repartition topic then carries none. What
+/// internal topics hold is each engine's own affair; Kafka Streams writes the values.
+pub(crate) fn prepare_keys<K: Key, V: Value, A>(
+    stream: &KStream<K, V>,
+    grouped: &Grouped<K, V>,
+    prefix: &str,
+    store: &Store<K, A>,
+) -> Prepared<K, ()> {
+    let Named { name, store_name, key, topic } = Named::of(stream, grouped, prefix, store);
+    let value = value_of_topic(stream, grouped, &name);
+    let source =
+        Repartition::of(topic, Arc::clone(&key), value).add_without_values(&stream.graph, stream.node);
+    Prepared { name, store_name, key, source }
+}
+
+fn value_of_topic<K, V: Value>(stream: &KStream<K, V>, grouped: &Grouped<K, V>, node: &str) -> SerdeRef<V> {
+    let given = grouped.value.clone().or_else(|| stream.value.clone());
+    serde_or_error(&stream.graph, given, node, "value")
+}
+
+/// Names of an aggregate, and the serde of its keys.
+struct Named<K> {
+    name: Arc<str>,
+    store_name: Arc<str>,
+    key: SerdeRef<K>,
+    /// The name of the repartition topic, if there is one.
+    topic: Arc<str>,
+}
+
+impl<K: Key> Named<K> {
+    fn of<V: Value, A>(
+        stream: &KStream<K, V>,
+        grouped: &Grouped<K, V>,
+        prefix: &str,
+        store: &Store<K, A>,
+    ) -> Self {
+        let (store_name, name) = {
+            let mut graph = stream.graph.borrow_mut();
+            let store_name = match &store.name {
+                Some(name) => Arc::clone(name),
+                None => graph.generate(&format!("{prefix}STATE-STORE-")),
+            };
+            (store_name, graph.name(stream.next_name.clone(), prefix))
+        };
+        let given = grouped.key.clone().or_else(|| store.key.clone()).or_else(|| stream.key.clone());
+        let key = serde_or_error(&stream.graph, given, &name, "key");
+        let topic = grouped.name.clone().unwrap_or_else(|| Arc::clone(&store_name));
+        Self { name, store_name, key, topic }
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::builder::serde_or_error;
-use super::grouped::{AGGREGATE, KGroupedStream, Prepared, REDUCE, prepare};
+use super::grouped::{AGGREGATE, KGroupedStream, Prepared, REDUCE, prepare, prepare_keys};
 use super::operators::window_fold::WindowFold;
 use super::options::{Grouped, Key, Store, Value};
 use super::stream::KStream;
@@ -89,7 +89,24 @@ impl<K: Key, V: Value> Cut<K, V> {
         store: Store<K, A>,
         fold: WindowFold<K, V, A>,
     ) -> KTable<Windowed<K>, A> {
-        let prepared = prepare(&self.stream, &self.grouped, prefix, &store);
+        self.aggregate(prepare(&self.stream, &self.grouped, prefix, &store), store, fold)
+    }
+
+    fn count(&self, store: Store<K, i64>) -> KTable<Windowed<K>, i64> {
+        if self.stream.repartition {
+            let keys = prepare_keys(&self.stream, &self.grouped, AGGREGATE, &store);
+            return self.aggregate(keys, store, WindowFold::count());
+        }
+        self.fold(AGGREGATE, store, WindowFold::count())
+    }
+
+    /// Adds the node and its store behind what is prepared.
+    fn aggregate<W: Value, A: Value>(
+        &self,
+        prepared: Prepared<K, W>,
+        store: Store<K, A>,
+        fold: WindowFold<K, W, A>,
+    ) -> KTable<Windowed<K>, A> {
         let graph = &self.stream.graph;
         let value = serde_or_error(graph, store.value, &prepared.name, "aggregate");
         let Prepared { name, store_name, key, source } = prepared;
@@ -178,7 +195,7 @@ impl<K: Key, V: Value> TimeWindowedKStream<K, V> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn count(&self, store: Store<K, i64>) -> KTable<Windowed<K>, i64> {
-        self.cut.fold(AGGREGATE, store, WindowFold::count())
+        self.cut.count(store)
     }
 
     /// Combines the values of each key in each window, two at a time.
@@ -324,7 +341,7 @@ impl<K: Key, V: Value> SessionWindowedKStream<K, V> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn count(&self, store: Store<K, i64>) -> KTable<Windowed<K>, i64> {
-        self.cut.fold(AGGREGATE, store, WindowFold::count())
+        self.cut.count(store)
     }
 
     /// Combines the values of each session, two at a time; sessions that are joined are combined with the same function.

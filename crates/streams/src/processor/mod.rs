@@ -99,6 +99,8 @@ pub(crate) struct TaskState {
     pub commit_requested: bool,
     /// At most once in this time (milliseconds of the wall clock) results are sent on because windows have closed.
     pub emit_interval: i64,
+    /// Whether aggregates send on the last result of each key with the commit, instead of each.
+    pub record_cache: bool,
     /// What the two sides of an outer join know together, by the index of the store that they share.
     pub join_times: BTreeMap<usize, JoinTime>,
 }

@@ -62,6 +62,7 @@ pub struct Config {
     pub(crate) threads: usize,
     pub(crate) commit_interval: Duration,
     pub(crate) emit_interval: Duration,
+    pub(crate) record_cache: bool,
     pub(crate) guarantee: ProcessingGuarantee,
     pub(crate) start: StartAt,
     /// `None`: nothing is waited for.
@@ -94,6 +95,7 @@ impl Config {
             threads: 1,
             commit_interval: Duration::from_millis(100),
             emit_interval: Duration::from_secs(1),
+            record_cache: false,
             guarantee: ProcessingGuarantee::ExactlyOnce,
             start: StartAt::Earliest,
             max_task_idle: Some(Duration::ZERO),
@@ -122,6 +124,16 @@ impl Config {
     /// commit looks too, so that no result is lost with a crash.
     pub fn emit_interval(mut self, interval: Duration) -> Self {
         self.emit_interval = interval;
+        self
+    }
+
+    /// With `true`, aggregates send on the last result of each key with the commit, in the order of the keys' last changes: Kafka Streams' record cache
+    /// (`statestore.cache.max.bytes`), which is on there by default. Tables grouped again, joins and sinks behind an aggregate then have that
+    /// much less to do; what came and went between two commits is never seen. Default `false`: every update is sent on.
+    /// [`Store::without_cache`](crate::Store::without_cache) excepts a store, the test driver sends everything, and what a window sends when it
+    /// closes does not change.
+    pub fn record_cache(mut self, on: bool) -> Self {
+        self.record_cache = on;
         self
     }
 

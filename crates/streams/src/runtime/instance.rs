@@ -113,6 +113,7 @@ impl Instance {
             counts: Counts::default(),
             commit_requested: false,
             emit_interval: 0,
+            record_cache: false,
             join_times: BTreeMap::new(),
         };
         Ok(Self { inputs, sources, nodes, state, handlers })

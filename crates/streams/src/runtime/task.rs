@@ -22,7 +22,7 @@ use crate::state::StoreBatch;
 use crate::topology::TaskId;
 
 /// Bytes buffered for one input before it is paused.
-pub(crate) const MAX_BUFFERED: usize = 8 << 20;
+pub(crate) const MAX_BUFFERED: usize = 1 << 20;
 /// How long an input that seems to have more is waited for at least, where the log does not tell how far it was read.
 const BLIND_WAIT: Duration = Duration::from_millis(500);
 
@@ -103,6 +103,7 @@ impl Task {
         }
         instance.state.emit_interval =
             i64::try_from(shared.config.emit_interval.as_millis()).unwrap_or(i64::MAX);
+        instance.state.record_cache = shared.config.record_cache;
         let inputs = instance
             .inputs
             .iter()

@@ -35,6 +35,11 @@ impl<T: Serialize + DeserializeOwned> Serde<T> for Json<T> {
     }
     #[inline]
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        serde_json::from_slice(bytes).map_err(|e| SerdeError::new(std::any::type_name::<T>(), e))
+        // One look at all bytes is cheaper than one at each string. What is not UTF-8 may still be JSON to this type, in strings that it skips.
+        let read = match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(bytes),
+        };
+        read.map_err(|e| SerdeError::new(std::any::type_name::<T>(), e))
     }
 }

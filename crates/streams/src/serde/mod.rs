@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub use custom::FnSerde;
 pub use json::Json;
+pub(crate) use nullable::NoBytes;
 pub use nullable::{Ignored, Nullable};
 pub use primitive::{Blob, Bool, Bytes, F32, F64, I32, I64, SharedUtf8, U32, U64, Utf8};
 pub use windowed::{SessionWindowed, TimeWindowed};

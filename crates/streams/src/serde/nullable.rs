@@ -1,6 +1,6 @@
 //! Keys that may be null, and keys that nobody looks at.
 
-use super::{Serde, SerdeError};
+use super::{Serde, SerdeError, SerdeRef};
 
 /// `Option<T>`: null is `None`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,5 +44,21 @@ impl Serde<()> for Ignored {
     }
     fn decode_null(&self) -> Result<(), SerdeError> {
         Ok(())
+    }
+}
+
+/// Writes what the serde within writes as null as null, and everything else as no bytes: for topics whose readers look at keys only.
+pub(crate) struct NoBytes<T>(pub SerdeRef<T>);
+
+impl<T> Serde<T> for NoBytes<T> {
+    #[inline]
+    fn encode(&self, _: &T, _: &mut Vec<u8>) -> Result<(), SerdeError> {
+        Ok(())
+    }
+    fn decode(&self, _: &[u8]) -> Result<T, SerdeError> {
+        Err(SerdeError::new("nothing", "values were left out when this was written"))
+    }
+    fn is_null(&self, value: &T) -> bool {
+        self.0.is_null(value)
     }
 }

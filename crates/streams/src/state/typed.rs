@@ -16,6 +16,7 @@ use super::budget::{Held, MemoryBudget};
 use super::committed::{Committed, StoreBatch, StoreMark, Writes};
 use super::format::ordered;
 use super::scan::Scan;
+use super::unsent::Waiting;
 use super::{AnyStore, KeyFormat, TIMESTAMP_BYTES};
 use crate::error::StateError;
 use crate::serde::{SerdeError, SerdeRef};
@@ -51,11 +52,13 @@ impl Retention {
 /// Expired windows removed by one commit, at most.
 const EXPIRE_AT_ONCE: usize = 65_536;
 
-struct Entry<V> {
-    value: Option<(V, Timestamp)>,
+pub(super) struct Entry<V> {
+    pub(super) value: Option<(V, Timestamp)>,
     /// When the entry was last written, for tombstones too.
-    written: Timestamp,
+    pub(super) written: Timestamp,
     fresh: bool,
+    /// Its place among the results that wait for the commit, counted from 1; 0: none does.
+    pub(super) unsent: u32,
 }
 
 /// Uncommitted bytes: local key to timestamp and value (with its timestamp before it).
@@ -67,7 +70,7 @@ pub(crate) struct TypedStore<Q, V> {
     pub(crate) keys: Arc<dyn KeyFormat<Q>>,
     pub(crate) values: SerdeRef<V>,
     pub(crate) retention: Option<Retention>,
-    cache: IndexMap<Q, Entry<V>, FxBuildHasher>,
+    pub(super) cache: IndexMap<Q, Entry<V>, FxBuildHasher>,
     /// Positions in the cache of the fresh entries.
     fresh: Vec<usize>,
     pub(super) overlay: Overlay,
@@ -83,7 +86,8 @@ pub(crate) struct TypedStore<Q, V> {
     expired_to: Option<i64>,
     scratch: Vec<u8>,
     /// Whether entries stay in the cache after a commit.
-    cached: bool,
+    pub(super) cached: bool,
+    pub(super) waiting: Waiting<V>,
     /// The cache's part of the memory budget; not counted in tests and in the test driver.
     held: Option<(MemoryBudget, Held)>,
     /// Bytes of a key and its value as they were written last, on average: what they have on the heap is about that.
@@ -118,6 +122,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             expired_to: None,
             scratch: Vec::new(),
             cached: true,
+            waiting: Waiting::default(),
             held: None,
             entry_bytes: 32,
         })
@@ -194,7 +199,8 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             None => None,
         };
         let written = value.as_ref().map_or(-1, |(_, at)| *at);
-        let (index, _) = self.cache.insert_full(key.clone(), Entry { value, written, fresh: false });
+        let (index, _) =
+            self.cache.insert_full(key.clone(), Entry { value, written, fresh: false, unsent: 0 });
         Ok(index)
     }
 
@@ -461,6 +467,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
     fn abort(&mut self) {
         self.cache.clear();
         self.fresh.clear();
+        self.waiting.clear();
         self.overlay.clear();
         self.staged = Writes::default();
         self.observed = self.committed_observed;

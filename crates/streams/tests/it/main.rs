@@ -19,6 +19,8 @@ mod page_count;
 #[cfg(test)]
 mod processors;
 #[cfg(test)]
+mod record_cache;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod running;

@@ -27,7 +27,8 @@ pub(crate) mod window_fold;
 use std::any::Any;
 use std::hash::Hash;
 
-use crate::processor::{Cx, TaskState};
+use crate::processor::{Cx, Flow, Out, TaskState};
+use crate::record::{Change, Record};
 use crate::state::{TypedStore, VersionedStore};
 
 /// A store of the task, by its index.
@@ -57,6 +58,29 @@ where
     V: Clone + Send + 'static,
 {
     of_type(task, index)
+}
+
+/// Sends on what an aggregate has [held](TypedStore::hold) since the last commit.
+pub(crate) fn send_held<Q, K, V>(
+    index: usize,
+    out: &Out<K, Change<V>>,
+    cx: &mut Cx<'_>,
+    key_of: impl Fn(Q) -> K,
+) -> Flow
+where
+    Q: Hash + Eq + Clone + Send + 'static,
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    if !cx.task.record_cache {
+        return Ok(());
+    }
+    for result in store::<Q, V>(cx, index).take_unsent() {
+        let value = Some(Change::of(result.new, result.old));
+        let (timestamp, headers) = (result.timestamp, result.headers);
+        out.forward(Record { key: key_of(result.key), value, timestamp, headers }, cx)?;
+    }
+    Ok(())
 }
 
 #[inline]

@@ -6,13 +6,13 @@
 use vigie_log::Timestamp;
 
 use super::final_results::FinalResults;
-use super::store;
 use super::window_fold::WindowFold;
+use super::{send_held, store};
 use crate::dsl::windows::SessionWindows;
 use crate::processor::{Cx, Flow, Operator, Out};
 use crate::record::{Change, Headers, Record, Window, Windowed};
 use crate::serde::SerdeRef;
-use crate::state::{SessionKey, find_sessions, sessions_between};
+use crate::state::{Before, SessionKey, find_sessions, sessions_between};
 
 pub(crate) struct SessionAggregate<K, V, A> {
     pub fold: WindowFold<K, V, A>,
@@ -69,7 +69,8 @@ where
     fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
         match &self.finals {
             Some(finals) if finals.pending(self.close_time()) => self.send_finals(&Headers::new(), cx),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => send_held(self.store, &self.out, cx, windowed),
         }
     }
 }
@@ -98,25 +99,38 @@ where
         let replaces = (session.start, session.end) != alone;
         for (held, aggregate) in found {
             if replaces {
-                let state = store::<SessionKey<K>, A>(cx, self.store);
-                state.put(&held, None, held.end)?;
-                self.send(held, Change::of(None, Some(aggregate.clone())), cx)?;
+                self.put(held, None, Some(aggregate.clone()), cx)?;
             }
             merged = (self.fold.merge)(&session.key, merged, aggregate);
         }
         let new = (self.fold.add)(&session.key, value, merged);
-        store::<SessionKey<K>, A>(cx, self.store).put(&session, new.clone(), session.end)?;
-        self.send(session, Change::of(new, None), cx)
+        self.put(session, new, None, cx)
     }
 
-    fn send(&self, session: SessionKey<K>, mut change: Change<A>, cx: &mut Cx<'_>) -> Flow {
+    /// Puts or removes a session and sends that on.
+    fn put(&self, session: SessionKey<K>, new: Option<A>, old: Option<A>, cx: &mut Cx<'_>) -> Flow {
+        let timestamp = session.end;
+        let held = cx.task.record_cache;
+        let state = store::<SessionKey<K>, A>(cx, self.store);
+        let slot = state.slot(&session)?;
         if self.out.is_empty() || self.finals.is_some() {
+            state.set(slot, new, timestamp);
             return Ok(());
         }
-        change.old = change.old.filter(|_| self.send_old);
-        let (start, timestamp) = (session.start, session.end);
-        let key = Windowed { key: session.key, window: Window { start, end: timestamp } };
-        self.out.forward(Record { key, value: Some(change), timestamp, headers: Headers::new() }, cx)
+        if held {
+            // A session that was removed and comes back within one commit has been there before.
+            let before = state.at(slot).map(|(before, _)| before);
+            let before =
+                Before { existed: before.is_some(), copy: before.filter(|_| self.send_old).cloned() };
+            if state.hold(slot, before, &Headers::new()) {
+                state.set(slot, new, timestamp);
+                return Ok(());
+            }
+        }
+        state.set(slot, new.clone(), timestamp);
+        let key = windowed(session);
+        let value = Some(Change::of(new, old.filter(|_| self.send_old)));
+        self.out.forward(Record { key, value, timestamp, headers: Headers::new() }, cx)
     }
 
     #[cold]
@@ -131,11 +145,14 @@ where
         let state = store::<SessionKey<K>, A>(cx, self.store);
         for (session, aggregate) in sessions_between(state, &self.key, from, to)? {
             let timestamp = session.end;
-            let window = Window { start: session.start, end: session.end };
-            let key = Windowed { key: session.key, window };
+            let key = windowed(session);
             let value = Some(Change::of(Some(aggregate), None));
             self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
         }
         Ok(())
     }
+}
+
+fn windowed<K>(session: SessionKey<K>) -> Windowed<K> {
+    Windowed { key: session.key, window: Window { start: session.start, end: session.end } }
 }

@@ -7,13 +7,13 @@
 use vigie_log::Timestamp;
 
 use super::final_results::FinalResults;
-use super::store;
 use super::window_fold::WindowFold;
+use super::{send_held, store};
 use crate::dsl::windows::SlidingWindows;
 use crate::processor::{Cx, Flow, Operator, Out};
 use crate::record::{Change, Headers, Record, Window, Windowed};
 use crate::serde::SerdeRef;
-use crate::state::{WindowKey, windows_between, windows_of};
+use crate::state::{Before, WindowKey, windows_between, windows_of};
 
 pub(crate) struct SlidingAggregate<K, V, A> {
     pub fold: WindowFold<K, V, A>,
@@ -75,7 +75,14 @@ where
     fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
         match &self.finals {
             Some(finals) if finals.pending(self.close_time()) => self.send_finals(&Headers::new(), cx),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => {
+                let difference = self.windows.difference_ms;
+                send_held(self.store, &self.out, cx, |place: WindowKey<K>| {
+                    let window = Window { start: place.start, end: place.start.saturating_add(difference) };
+                    Windowed { key: place.key, window }
+                })
+            }
         }
     }
 }
@@ -112,10 +119,17 @@ where
         timestamp: Timestamp,
         cx: &mut Cx<'_>,
     ) -> Flow {
+        let held = cx.task.record_cache;
         let state = store::<WindowKey<K>, A>(cx, self.store);
         let slot = state.slot(&WindowKey { key: record.key.clone(), start })?;
-        let old = state.take(slot).map(|(old, _)| old).filter(|_| self.send_old);
+        let before = state.take(slot).map(|(old, _)| old);
+        let existed = before.is_some();
+        let old = before.filter(|_| self.send_old);
         if self.out.is_empty() || self.finals.is_some() {
+            state.set(slot, new, timestamp);
+            return Ok(());
+        }
+        if held && state.hold(slot, Before { existed, copy: old.clone() }, &record.headers) {
             state.set(slot, new, timestamp);
             return Ok(());
         }

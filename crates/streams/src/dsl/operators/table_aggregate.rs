@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use super::store;
+use super::{send_held, store};
 use crate::processor::{Cx, Flow, Operator, Out};
 use crate::record::{Change, Record};
 use crate::serde::{Serde, SerdeError, SerdeRef};
+use crate::state::Before;
 
 const VERSION: u8 = 1;
 const NEW: u8 = 1;
@@ -108,6 +109,7 @@ where
     fn process(&mut self, record: Record<K, Change<V>>, cx: &mut Cx<'_>) -> Flow {
         let Record { key, value, timestamp, headers } = record;
         let Some(change) = value else { return Ok(()) };
+        let held = cx.task.record_cache;
         let state = store::<K, A>(cx, self.store);
         let slot = state.slot(&key)?;
         let (before, timestamp) = match state.take(slot) {
@@ -115,6 +117,7 @@ where
             None => (None, timestamp),
         };
         let old = if self.send_old { before.clone() } else { None };
+        let existed = before.is_some();
         let left = match (change.old, before) {
             (Some(row), Some(before)) => (self.subtract)(&key, row, before),
             (_, before) => before,
@@ -123,8 +126,16 @@ where
             Some(row) => (self.add)(&key, row, left),
             None => left,
         };
+        if held && state.hold(slot, Before { existed, copy: old.clone() }, &headers) {
+            state.set(slot, new, timestamp);
+            return Ok(());
+        }
         state.set(slot, new.clone(), timestamp);
         self.out.forward(Record { key, value: Some(Change::of(new, old)), timestamp, headers }, cx)
+    }
+
+    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
+        send_held(self.store, &self.out, cx, |key: K| key)
     }
 }
 

@@ -3,13 +3,13 @@
 use vigie_log::Timestamp;
 
 use super::final_results::FinalResults;
-use super::store;
 use super::window_fold::WindowFold;
+use super::{send_held, store};
 use crate::dsl::windows::FixedWindows;
 use crate::processor::{Cx, Flow, Operator, Out};
 use crate::record::{Change, Headers, Record, Window, Windowed};
 use crate::serde::SerdeRef;
-use crate::state::{WindowKey, windows_between};
+use crate::state::{Before, WindowKey, windows_between};
 
 pub(crate) struct WindowAggregate<K, V, A> {
     pub fold: WindowFold<K, V, A>,
@@ -48,6 +48,7 @@ where
             return Ok(());
         }
         self.observed = self.observed.max(timestamp);
+        let held = cx.task.record_cache;
         let close = self.close_time();
         let mut windows = self.windows.windows_for(timestamp);
         let (mut next_key, mut next_value) = (Some(key), value);
@@ -72,8 +73,13 @@ where
                 None => (None, timestamp),
             };
             let old = if self.send_old { before.clone() } else { None };
+            let existed = before.is_some();
             let new = (self.fold.add)(&place.key, value, before);
             if self.out.is_empty() || self.finals.is_some() {
+                state.set(slot, new, at);
+                continue;
+            }
+            if held && state.hold(slot, Before { existed, copy: old.clone() }, &headers) {
                 state.set(slot, new, at);
                 continue;
             }
@@ -89,7 +95,14 @@ where
     fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
         match &self.finals {
             Some(finals) if finals.pending(self.close_time()) => self.send_finals(&Headers::new(), cx),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => {
+                let size = self.windows.size_ms();
+                send_held(self.store, &self.out, cx, |place: WindowKey<K>| {
+                    let window = Window { start: place.start, end: place.start.saturating_add(size) };
+                    Windowed { key: place.key, window }
+                })
+            }
         }
     }
 }
