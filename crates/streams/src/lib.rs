@@ -41,7 +41,8 @@ pub use state::{
     VersionedKeyValueStore, VersionedRecord, WindowKey, WindowStore,
 };
 pub use topology::{
-    EdgeView, NodeView, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
+    EdgeView, NodeView, Optimization, StoreView, SubTopologyView, TaskId, TopicView, Topology, TopologyView,
+    UnknownOptimization,
 };
 
 #[cfg(feature = "fuzzing")]

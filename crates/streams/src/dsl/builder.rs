@@ -13,7 +13,10 @@ use super::table::KTable;
 use crate::error::TopologyError;
 use crate::processor::Node;
 use crate::serde::{Ignored, Missing, NoBytes, Serde, SerdeRef};
-use crate::topology::{Graph, NodeId, NodeKind, RepartitionDef, TopicName, Topology};
+use crate::topology::{
+    Graph, Lean, Movable, NodeId, NodeKind, Optimization, Place, ReadRow, RepartitionDef, SourceTopic,
+    TopicName, Topology,
+};
 
 pub(crate) type GraphRef = Rc<RefCell<Graph>>;
 
@@ -102,8 +105,17 @@ impl StreamsBuilder {
         let table_name = consumed.name.clone();
         let mut consumed = consumed;
         consumed.name = consumed.name.map(|name| format!("{name}-source").into());
+        let timestamp = consumed.timestamp.clone();
         let rows = source(&self.graph, vec![TopicName::External(topic.into())], consumed);
-        rows.make_table(table_name, "KTABLE-SOURCE-", name, store)
+        let table = rows.make_table(table_name, "KTABLE-SOURCE-", Arc::clone(&name), store);
+        if let (Some(key), Some(value), Some(to_key), Some(to_value)) =
+            (rows.key, rows.value, &table.key, &table.value)
+        {
+            let to = (Arc::clone(to_key), Arc::clone(to_value));
+            let source = SourceTopic { topic: topic.into(), read: read_row((key, value), to, timestamp) };
+            self.graph.borrow_mut().notes.tables.push((name, source));
+        }
+        table
     }
 
     /// A store for processors, connected to those that name it.
@@ -115,7 +127,27 @@ impl StreamsBuilder {
 
     /// Checks the topology; the error names the node.
     pub fn build(self) -> Result<Topology, TopologyError> {
+        self.build_with(Optimization::NONE)
+    }
+
+    /// As [`build`](Self::build), with rules that save topics and stores (Kafka Streams: `build(props)` with `topology.optimization`).
+    ///
+    /// ```
+    /// use vigie_streams::{Consumed, Optimization, Store, StreamsBuilder};
+    /// let mut builder = StreamsBuilder::new();
+    /// let words = builder.stream("lines", Consumed::<(), String>::default()).select_key(|_, line| line.len() as i64);
+    /// words.group_by_key().count(Store::named("lines-of-a-length"));
+    /// words.filter(|_, line| line.ends_with('?')).group_by_key().count(Store::named("questions-of-a-length"));
+    /// let topology = builder.build_with(Optimization::ALL)?;
+    /// // One topic instead of two.
+    /// let view = topology.view();
+    /// let topics: Vec<&str> = view.topics.iter().map(|topic| &*topic.name).collect();
+    /// assert_eq!(topics, ["lines", "lines-of-a-length-repartition"]);
+    /// # Ok::<(), vigie_streams::TopologyError>(())
+    /// ```
+    pub fn build_with(self, optimization: Optimization) -> Result<Topology, TopologyError> {
         let mut graph = self.graph.take();
+        graph.optimize(optimization);
         graph.relax_null_keys();
         graph.check()
     }
@@ -159,7 +191,18 @@ pub(crate) fn add_source<K: Value, V: Value>(
     value: SerdeRef<V>,
     timestamp: Option<super::options::TimestampOf<K, V>>,
 ) -> NodeId {
-    let node_name = Arc::clone(&name);
+    let kind = source_kind(&name, topics, key, value, timestamp);
+    graph.borrow_mut().add(name, kind, &[], Vec::new())
+}
+
+fn source_kind<K: Value, V: Value>(
+    name: &Arc<str>,
+    topics: Vec<TopicName>,
+    key: SerdeRef<K>,
+    value: SerdeRef<V>,
+    timestamp: Option<super::options::TimestampOf<K, V>>,
+) -> NodeKind {
+    let node_name = Arc::clone(name);
     let factory = Arc::new(move |wiring: &mut crate::processor::Wiring<'_>| {
         Box::new(Source {
             name: Arc::clone(&node_name),
@@ -169,7 +212,39 @@ pub(crate) fn add_source<K: Value, V: Value>(
             out: wiring.out(),
         }) as Box<dyn crate::processor::SourceNode>
     });
-    graph.borrow_mut().add(name, NodeKind::Source { topics, factory }, &[], Vec::new())
+    NodeKind::Source { topics, factory }
+}
+
+/// How a record of a table's topic reads in a changelog of the table's store. What the source skips has no row; nor has what it cannot read,
+/// which the deserialisation handler has let pass once already.
+fn read_row<K: Value, V: Value>(
+    (key, value): (SerdeRef<K>, SerdeRef<V>),
+    (to_key, to_value): (SerdeRef<K>, SerdeRef<V>),
+    timestamp: Option<super::options::TimestampOf<K, V>>,
+) -> ReadRow {
+    let same = Arc::ptr_eq(&key, &to_key) && Arc::ptr_eq(&value, &to_value);
+    Arc::new(move |record, out| {
+        let Some(key_bytes) = record.key else { return };
+        let Ok(row_key) = key.decode(key_bytes) else { return };
+        let Ok(row) = record.value.map(|bytes| value.decode(bytes)).transpose() else { return };
+        let at =
+            timestamp.as_ref().map_or(record.timestamp, |of| of(&row_key, row.as_ref(), record.timestamp));
+        if at < 0 || key.is_null(&row_key) {
+            return;
+        }
+        if same {
+            out.push(at, Some(key_bytes), record.value, &[]);
+            return;
+        }
+        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        let encoded = to_key.encode(&row_key, &mut key_bytes).and_then(|()| match &row {
+            Some(row) => to_value.encode(row, &mut value_bytes),
+            None => Ok(()),
+        });
+        if encoded.is_ok() {
+            out.push(at, Some(&key_bytes), row.map(|_| &*value_bytes), &[]);
+        }
+    })
 }
 
 impl<K: Key, V: Value> KStream<K, V> {
@@ -226,56 +301,99 @@ pub(crate) struct Repartition<K, V> {
     pub partitioner: Option<super::options::Partitioner<K, V>>,
 }
 
+const REPARTITION: &str = "-repartition";
+
 impl<K: Value, V: Value> Repartition<K, V> {
     pub(crate) fn of(prefix: Arc<str>, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
         Self { prefix, key, value, partitions: None, partitioner: None }
     }
 
     pub(crate) fn add(self, graph: &GraphRef, parent: NodeId) -> KStream<K, V> {
+        let generate = is_generated(&self.prefix);
+        let [_, _, source] = self.place(&mut graph.borrow_mut(), parent, generate, &self.value);
+        KStream::new(graph, source, Some(self.key), Some(self.value), false)
+    }
+
+    /// The same, for one that may be merged with others.
+    pub(crate) fn add_movable(self, graph: &GraphRef, parent: NodeId) -> KStream<K, V> {
         let value = Arc::clone(&self.value);
-        self.add_reading(graph, parent, value)
+        self.add_noted(graph, parent, value, None)
     }
 
     /// For who looks at keys only (`count`): the topic's records have their values' nulls, and no bytes. Neither is a value made into bytes, nor
     /// are bytes made into a value.
     pub(crate) fn add_without_values(self, graph: &GraphRef, parent: NodeId) -> KStream<K, ()> {
-        let without = Self { value: Arc::new(NoBytes(Arc::clone(&self.value))), ..self };
-        without.add_reading(graph, parent, Arc::new(Ignored))
+        let lean = Self {
+            prefix: Arc::clone(&self.prefix),
+            key: Arc::clone(&self.key),
+            value: Arc::new(NoBytes(Arc::clone(&self.value))),
+            partitions: None,
+            partitioner: None,
+        };
+        self.add_noted(graph, parent, Arc::new(Ignored), Some(lean))
     }
 
-    fn add_reading<W: Value>(self, graph: &GraphRef, parent: NodeId, read: SerdeRef<W>) -> KStream<K, W> {
+    /// Adds it, or its `lean` form that carries no values, and notes how a merged one would stand in its place.
+    fn add_noted<W: Value>(
+        self,
+        graph: &GraphRef,
+        parent: NodeId,
+        read: SerdeRef<W>,
+        lean: Option<Self>,
+    ) -> KStream<K, W> {
+        let (key, topic, generate) = (Arc::clone(&self.key), self.topic(), is_generated(&self.prefix));
+        let written = lean.as_ref().unwrap_or(&self);
+        let nodes = written.place(&mut graph.borrow_mut(), parent, generate, &read);
+        let [_, _, source] = nodes;
+        // Those that are merged are named after their topic, whoever named that.
+        let reads = Arc::clone(&read);
+        let lean = lean.map(|lean| Lean {
+            place: Rc::new(move |graph: &mut Graph, parent| lean.place(graph, parent, false, &reads)),
+            adapt: Arc::new(Node::<K, ()>::for_any_value::<V>),
+        });
+        let place: Place = Rc::new(move |graph, parent| self.place(graph, parent, false, &self.value));
+        graph.borrow_mut().notes.movable.push(Movable { nodes, topic, place, lean });
+        KStream::new(graph, source, Some(key), Some(read), false)
+    }
+
+    fn topic(&self) -> Arc<str> {
+        match self.prefix.strip_suffix(REPARTITION) {
+            Some(_) => Arc::clone(&self.prefix),
+            None => format!("{}{REPARTITION}", self.prefix).into(),
+        }
+    }
+
+    /// Adds the filter, the sink and the source, with generated names or named after the topic.
+    fn place<W: Value>(
+        &self,
+        graph: &mut Graph,
+        parent: NodeId,
+        generate: bool,
+        read: &SerdeRef<W>,
+    ) -> [NodeId; 3] {
         use super::operators::sink::{Sink, Target};
         use super::operators::stateless::NotNullKey;
-        let topic: Arc<str> = match self.prefix.strip_suffix("-repartition") {
-            Some(_) => Arc::clone(&self.prefix),
-            None => format!("{}-repartition", self.prefix).into(),
-        };
-        let (sink_name, filter_name, source_name) = {
-            let mut graph = graph.borrow_mut();
-            // The numbers are used up in any case, as in Kafka Streams.
-            let generated = (
-                graph.generate("KSTREAM-SINK-"),
-                graph.generate("KSTREAM-FILTER-"),
-                graph.generate("KSTREAM-SOURCE-"),
-            );
-            if is_generated(&self.prefix) {
-                generated
-            } else {
-                (
-                    format!("{topic}-sink").into(),
-                    format!("{topic}-filter").into(),
-                    format!("{topic}-source").into(),
-                )
-            }
+        let topic = self.topic();
+        // The numbers are used up in any case, as in Kafka Streams.
+        let generated = [
+            graph.generate("KSTREAM-SINK-"),
+            graph.generate("KSTREAM-FILTER-"),
+            graph.generate("KSTREAM-SOURCE-"),
+        ];
+        let [sink_name, filter_name, source_name] = if generate {
+            generated
+        } else {
+            ["sink", "filter", "source"].map(|end| format!("{topic}-{end}").into())
         };
         let key = Arc::clone(&self.key);
-        let last = graph.borrow_mut().add_processor(filter_name, &[parent], Vec::new(), move |wiring| {
+        let filter = graph.add_processor(filter_name, &[parent], Vec::new(), move |wiring| {
             let all = wiring.null_keys;
             Node::boxed(NotNullKey::<K, V> { key: Arc::clone(&key), all, out: wiring.out() })
         });
         let name = TopicName::Internal(Arc::clone(&topic));
-        let (key, value, partitioner) = (Arc::clone(&self.key), Arc::clone(&self.value), self.partitioner);
+        let (key, value) = (Arc::clone(&self.key), Arc::clone(&self.value));
         let (node_name, target) = (Arc::clone(&sink_name), name.clone());
+        let partitioner = self.partitioner.clone();
         let factory = Arc::new(move |wiring: &mut crate::processor::Wiring<'_>| {
             let target = target.resolve(wiring.application_id);
             Node::boxed(Sink::<K, V> {
@@ -286,13 +404,12 @@ impl<K: Value, V: Value> Repartition<K, V> {
                 partitioner: partitioner.clone(),
             })
         });
-        {
-            let mut graph = graph.borrow_mut();
-            graph.add(sink_name, NodeKind::Sink { topic: Some(name.clone()), factory }, &[last], Vec::new());
-            graph.repartitions.push(RepartitionDef { name: topic, partitions: self.partitions });
-        }
-        let node = add_source(graph, source_name, vec![name], Arc::clone(&self.key), Arc::clone(&read), None);
-        KStream::new(graph, node, Some(self.key), Some(read), false)
+        let kind = NodeKind::Sink { topic: Some(name.clone()), factory };
+        let sink = graph.add(sink_name, kind, &[filter], Vec::new());
+        graph.repartitions.push(RepartitionDef { name: topic, partitions: self.partitions });
+        let kind = source_kind(&source_name, vec![name], Arc::clone(&self.key), Arc::clone(read), None);
+        let source = graph.add(source_name, kind, &[], Vec::new());
+        [filter, sink, source]
     }
 }
 

@@ -1,5 +1,6 @@
 //! Global tables: every instance holds the whole table, so that streams of any partitioning can be joined with it by any key.
 
+use std::any::TypeId;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::error::{Failure, TopologyError};
 use crate::processor::Node;
 use crate::serde::SerdeRef;
 use crate::state::{GlobalRows, PlainKeys, StoreTypes, encode_value};
-use crate::topology::{GlobalDef, ReadGlobal, TopicName};
+use crate::topology::{Changes, GlobalDef, ReadGlobal, TopicName};
 
 /// A table that every instance holds whole.
 pub struct GlobalKTable<K, V> {
@@ -207,6 +208,9 @@ impl<K: Value, V: Value> KStream<K, V> {
         });
         if left {
             self.graph.borrow_mut().null_key_joins.push(node);
+        }
+        if TypeId::of::<V>() != TypeId::of::<W>() {
+            self.graph.borrow_mut().notes.changes.insert(node, Changes::Values);
         }
         KStream::new(&self.graph, node, self.key.clone(), None, self.repartition)
     }

@@ -15,7 +15,7 @@ use crate::error::TopologyError;
 use crate::processor::{Flow, Node};
 use crate::record::Record;
 use crate::serde::SerdeRef;
-use crate::topology::{Graph, NodeId, NodeKind, TopicName};
+use crate::topology::{Changes, Graph, NodeId, NodeKind, TopicName};
 
 /// A stream of records. A handle: cheap to clone, and each method adds a node behind it and returns the handle of that node.
 ///
@@ -100,6 +100,8 @@ impl<K: Value, V: Value> KStream<K, V> {
         let node = self.graph.borrow_mut().add_processor(name, &[self.node], Vec::new(), move |wiring| {
             Node::boxed(Transform { function: Arc::clone(&function), out: wiring.out() })
         });
+        let changes = if keys_change { Changes::Keys } else { Changes::Values };
+        self.graph.borrow_mut().notes.changes.insert(node, changes);
         KStream::new(&self.graph, node, serdes.0, serdes.1, self.repartition || keys_change)
     }
 
@@ -259,6 +261,7 @@ impl<K: Value, V: Value> KStream<K, V> {
         let node = self.graph.borrow_mut().add_processor(name, &parents, Vec::new(), |wiring| {
             Node::boxed(PassThrough::<K, V> { out: wiring.out() })
         });
+        self.graph.borrow_mut().notes.changes.insert(node, Changes::Merges);
         Self { node, repartition: self.repartition || other.repartition, next_name: None, ..self.clone() }
     }
 
@@ -346,7 +349,7 @@ impl<K: Value, V: Value> KStream<K, V> {
         if !self.repartition {
             return self.clone();
         }
-        Repartition::of(Arc::clone(prefix), Arc::clone(key), value()).add(&self.graph, self.node)
+        Repartition::of(Arc::clone(prefix), Arc::clone(key), value()).add_movable(&self.graph, self.node)
     }
 
     /// Groups by a key chosen for each record; records are repartitioned by it.

@@ -7,7 +7,7 @@ use super::operators::user::User;
 use super::options::Value;
 use super::stream::KStream;
 use crate::processor::{FixedKey, FixedKeyProcessor, Node, Processor};
-use crate::topology::NodeId;
+use crate::topology::{Changes, NodeId};
 
 impl<K: Value, V: Value> KStream<K, V> {
     /// Runs a processor of one's own; `supplier` makes one for each task, and `stores` names the state stores that it may use.
@@ -39,7 +39,7 @@ impl<K: Value, V: Value> KStream<K, V> {
         let name = self.name_for(prefix);
         let stores = stores.iter().map(|name| Arc::from(*name)).collect();
         let node_name = Arc::clone(&name);
-        self.graph.borrow_mut().add_processor(name, &[self.node], stores, move |wiring| {
+        let node = self.graph.borrow_mut().add_processor(name, &[self.node], stores, move |wiring| {
             Node::boxed(User {
                 name: Arc::clone(&node_name),
                 position: wiring.position,
@@ -49,6 +49,9 @@ impl<K: Value, V: Value> KStream<K, V> {
                 out: wiring.out::<L, W>(),
                 input: PhantomData::<fn(K, V)>,
             })
-        })
+        });
+        // What a processor does may depend on the task that it runs in: nothing is repartitioned before it that was to be behind it.
+        self.graph.borrow_mut().notes.changes.insert(node, Changes::Values);
+        node
     }
 }

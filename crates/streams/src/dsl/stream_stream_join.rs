@@ -7,6 +7,7 @@ use super::builder::{GraphRef, serde_or_error};
 use super::join_options::StreamJoined;
 use super::join_stores::{lonely_def, side_def};
 use super::join_windows::JoinWindows;
+use super::operators::join_self::JoinSelf;
 use super::operators::join_streams::{JoinOutput, JoinSide, KeepForJoin, Side};
 use super::operators::join_tables::RowJoiner;
 use super::options::{Key, Value, millis};
@@ -14,7 +15,7 @@ use super::stream::KStream;
 use crate::error::TopologyError;
 use crate::processor::Node;
 use crate::serde::SerdeRef;
-use crate::topology::NodeId;
+use crate::topology::{JoinOfStreams, NodeFactory, NodeId};
 
 /// Which sides' records are joined with nothing when they find no partner.
 #[derive(Clone, Copy)]
@@ -175,6 +176,7 @@ impl<K: Key, V: Value> KStream<K, V> {
             lonely: &names.lonely,
             look_every_ms: joined.emit_interval.map(millis),
         };
+        let alone = join_self::<K, V, T, W>(&both, windows, &key, &names.this_store);
         let left = side.add::<V, T, V, T, W>(
             graph,
             (names.this_join, kept_this, &names.other_store),
@@ -198,6 +200,15 @@ impl<K: Key, V: Value> KStream<K, V> {
         if outer.left || outer.right {
             borrowed.null_key_joins.push(node);
         }
+        let other_stores = std::iter::once(names.other_store).chain(names.lonely).collect();
+        borrowed.notes.joins.push(JoinOfStreams {
+            kept: [kept_this, kept_that],
+            sides: [left, right],
+            merge: node,
+            this_store: names.this_store,
+            other_stores,
+            alone,
+        });
         drop(borrowed);
         KStream::new(graph, node, Some(key), None, false)
     }
@@ -284,6 +295,27 @@ impl Names {
             lonely,
         }
     }
+}
+
+/// The joiner that takes the place of both if the two streams are one.
+fn join_self<K: Key, V: Value, T: Value, W: Value>(
+    join: &RowJoiner<K, V, T, W>,
+    windows: JoinWindows,
+    key: &SerdeRef<K>,
+    store: &Arc<str>,
+) -> NodeFactory {
+    let (join, key, of_node) = (Arc::clone(join), Arc::clone(key), Arc::clone(store));
+    Arc::new(move |wiring| {
+        Node::boxed(JoinSelf::<K, V, T, W> {
+            join: Arc::clone(&join),
+            windows,
+            key: Arc::clone(&key),
+            store: wiring.store(&of_node),
+            stream_time: -1,
+            out: wiring.out(),
+            types: PhantomData,
+        })
+    })
 }
 
 fn keep<K: Key, V: Value>(

@@ -64,6 +64,37 @@ impl<K: 'static, V: 'static> Node<K, V> {
     }
 }
 
+impl<K: Send + 'static> Node<K, ()> {
+    /// A node that looks at keys only, for records with values.
+    pub(crate) fn for_any_value<V: 'static>(node: Box<dyn AnyNode>) -> Box<dyn AnyNode> {
+        let node: Box<dyn Any> = node;
+        let Self(inner) = *node.downcast::<Self>().expect("the DSL adapts nodes without values only");
+        Node::<K, V>::boxed(KeysOnly(inner))
+    }
+}
+
+/// Drops the values before a node that looks at none.
+struct KeysOnly<K>(Box<dyn Operator<K, ()>>);
+
+impl<K, V> Operator<K, V> for KeysOnly<K> {
+    fn init(&mut self, cx: &mut Cx<'_>) -> Flow {
+        self.0.init(cx)
+    }
+    fn process(&mut self, record: Record<K, V>, cx: &mut Cx<'_>) -> Flow {
+        let Record { key, value, timestamp, headers } = record;
+        self.0.process(Record { key, value: value.map(|_| ()), timestamp, headers }, cx)
+    }
+    fn punctuate(&mut self, id: PunctuationId, at: Timestamp, cx: &mut Cx<'_>) -> Flow {
+        self.0.punctuate(id, at, cx)
+    }
+    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
+        self.0.before_commit(cx)
+    }
+    fn close(&mut self) {
+        self.0.close();
+    }
+}
+
 impl<K: 'static, V: 'static> AnyNode for Node<K, V> {
     fn init(&mut self, cx: &mut Cx<'_>) -> Flow {
         self.0.init(cx)

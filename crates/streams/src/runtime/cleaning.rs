@@ -80,6 +80,6 @@ impl Shared {
         let topology = &self.topology.inner;
         let sub = topology.subs.iter().position(|sub| sub.stores.iter().any(|name| **name == *store))?;
         let id = TaskId { sub_topology: u32::try_from(sub).ok()?, partition };
-        Some((id, topology.store(store).logged))
+        Some((id, topology.store(store).is_restorable()))
     }
 }

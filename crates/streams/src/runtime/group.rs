@@ -49,8 +49,13 @@ fn describe(
             described.repartition_sinks.push(topic.resolve(application_id).to_string());
         }
     }
-    for store in topology.stores_of(sub).filter(|store| store.logged) {
-        described.changelogs.push(replicated(changelog_spec(application_id, store, 0)));
+    for store in topology.stores_of(sub).filter(|store| store.is_restorable()) {
+        let mut spec = changelog_spec(application_id, store, 0);
+        // An input that is a changelog as well is told as both, so that the tasks are known to have state.
+        if let Some(source) = &store.source {
+            spec.name = source.topic.to_string();
+        }
+        described.changelogs.push(replicated(spec));
     }
     for (_, sources) in topology.copartitioned.iter().filter(|(node, _)| sub.nodes.contains(node)) {
         let mut names: Vec<String> = sources

@@ -310,7 +310,7 @@ pub(crate) fn open_store(
         return memory.open_supplied(&def.name, partition, supplier);
     }
     match disk {
-        Some(disk) if def.persistent => disk.open(&def.name, partition, def.logged),
-        _ => memory.open(&def.name, partition, def.logged),
+        Some(disk) if def.persistent => disk.open(&def.name, partition, def.is_restorable()),
+        _ => memory.open(&def.name, partition, def.is_restorable()),
     }
 }

@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::topics::changelog_name;
 use crate::error::StreamsError;
 use crate::state::AnyStore;
-use crate::topology::TaskId;
+use crate::topology::{ReadRow, SourceTopic, StoreDef, TaskId};
 
 /// What a restore listener is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,15 +61,45 @@ pub(crate) struct Changelog {
     pub pending: i64,
     /// The next offset of the changelog that the store needs.
     pub position: Offset,
+    /// Where it is the table's own input.
+    pub input: Option<TableInput>,
+}
+
+/// A changelog that is an input as well: nobody writes it here, and the store follows what was committed of the input.
+pub(crate) struct TableInput {
+    read: ReadRow,
+    /// How far the group has committed. What lies behind is no row yet: a task will process it.
+    pub committed: Offset,
 }
 
 impl Changelog {
-    pub(crate) fn new(application_id: &str, store: &str, partition: PartitionId) -> Self {
-        Self {
-            partition: TopicPartition::new(changelog_name(application_id, store), partition),
-            builder: BatchBuilder::new(),
-            pending: 0,
-            position: 0,
+    /// What the store of a partition is restored from; `None` if from nothing.
+    pub(crate) fn of(application_id: &str, store: &StoreDef, partition: PartitionId) -> Option<Self> {
+        let (topic, input) = match &store.source {
+            Some(SourceTopic { topic, read }) => {
+                (Arc::clone(topic), Some(TableInput { read: Arc::clone(read), committed: 0 }))
+            }
+            None if store.logged => (changelog_name(application_id, &store.name), None),
+            None => return None,
+        };
+        let partition = TopicPartition::new(topic, partition);
+        Some(Self { partition, builder: BatchBuilder::new(), pending: 0, position: 0, input })
+    }
+
+    /// Where changes are to be written, if anywhere.
+    pub(crate) fn writer(&mut self) -> Option<&mut BatchBuilder> {
+        self.input.is_none().then_some(&mut self.builder)
+    }
+
+    /// How far the store may follow a log that ends at `latest`.
+    pub(crate) fn end(&self, latest: Offset) -> Offset {
+        self.input.as_ref().map_or(latest, |input| input.committed.min(latest))
+    }
+
+    /// Learns how far the group has committed, where that matters.
+    pub(crate) fn follow(&mut self, committed: &dyn Fn(&TopicPartition) -> Option<Offset>) {
+        if let Some(input) = &mut self.input {
+            input.committed = committed(&self.partition).unwrap_or(0);
         }
     }
 
@@ -81,10 +111,23 @@ impl Changelog {
         reached: Offset,
     ) -> Result<u64, StreamsError> {
         let position = batches.iter().map(|batch| batch.last_offset() + 1).fold(reached, Offset::max);
+        let position = self.end(position);
         if position <= self.position {
             return Ok(0);
         }
-        let applied = store.restore(batches, self.position, position)?;
+        let applied = match &self.input {
+            None => store.restore(batches, self.position, position)?,
+            Some(input) => {
+                let here = self.position..position;
+                let mut rows = BatchBuilder::new();
+                for record in batches.iter().flat_map(RecordBatch::iter).filter(|r| here.contains(&r.offset))
+                {
+                    (input.read)(&record, &mut rows);
+                }
+                let rows = (!rows.is_empty()).then(|| rows.build(self.position));
+                store.restore(rows.as_slice(), self.position, position)?
+            }
+        };
         self.position = position;
         Ok(applied)
     }
@@ -100,10 +143,12 @@ pub(crate) fn first_position(
     let doing = format!("looking changelog `{topic}` up");
     let offsets = shared.admin.offsets(topic).map_err(StreamsError::log(doing))?;
     let bounds = offsets.get(*partition as usize).copied().unwrap_or_default();
-    // State that is ahead of its changelog belongs to another log; state behind its beginning may have missed removals.
-    let mark = store.mark()?.filter(|mark| mark.reach <= bounds.latest);
+    let end = changelog.end(bounds.latest);
+    // State that is ahead of its changelog belongs to another log, or to an input that will be processed again; state behind its beginning may
+    // have missed removals.
+    let mark = store.mark()?.filter(|mark| mark.reach <= end);
     let position = match mark.map(|mark| mark.position) {
-        Some(position) if (bounds.earliest..=bounds.latest).contains(&position) => position,
+        Some(position) if (bounds.earliest..=end).contains(&position) => position,
         found => {
             if let Some(position) = found {
                 tracing::warn!(
@@ -111,7 +156,7 @@ pub(crate) fn first_position(
                     partition,
                     position,
                     earliest = bounds.earliest,
-                    latest = bounds.latest,
+                    latest = end,
                     "the local store does not fit its changelog: it is emptied and restored"
                 );
             }
@@ -119,7 +164,7 @@ pub(crate) fn first_position(
             bounds.earliest
         }
     };
-    Ok((position, bounds.latest))
+    Ok((position, end))
 }
 
 /// A restore under way.

@@ -53,11 +53,11 @@ impl Standby {
         let mut copies = Vec::new();
         for name in sub.into_iter().flat_map(|sub| &sub.stores) {
             let def = topology.store(name);
-            if def.logged {
+            if let Some(mut changelog) = Changelog::of(&shared.application_id, def, id.partition) {
                 let committed = open_store(def, id.partition, &shared.memory, shared.disk.as_deref())?;
                 let mut store = (def.factory)(committed)?;
                 store.count_in(&shared.budget);
-                let mut changelog = Changelog::new(&shared.application_id, name, id.partition);
+                follow(shared, std::iter::once(&mut changelog))?;
                 changelog.position = first_position(shared, &mut *store, &changelog)?.0;
                 copies.push(Copy { store, changelog, freshness: Arc::default() });
             }
@@ -82,12 +82,22 @@ impl Standby {
         let fetched = self.reader.poll(Duration::ZERO);
         let fetched = fetched.map_err(StreamsError::log("reading a changelog for a standby copy"))?;
         let look = self.ends_at.is_none_or(|at| now.saturating_sub(at) >= ENDS_EVERY);
+        if look {
+            follow(&self.shared, self.copies.iter_mut().map(|copy| &mut copy.changelog))?;
+        }
+        let mut held_back = false;
         for Copy { store, changelog, freshness } in &mut self.copies {
             let own = fetched.iter().filter(|fetched| fetched.partition == changelog.partition);
             let batches: Vec<RecordBatch> = own.clone().map(|fetched| fetched.batch.clone()).collect();
             let reached = self.reader.position(&changelog.partition).unwrap_or(changelog.position);
             let end = own.map(|fetched| fetched.end).max();
             changelog.apply(&mut **store, &batches, reached)?;
+            if changelog.input.is_some() && reached > changelog.position {
+                // What is not committed yet is read again when it is.
+                let again = self.reader.seek(&changelog.partition, changelog.position);
+                again.map_err(StreamsError::log("seeking in a table's topic"))?;
+                held_back = true;
+            }
             let end = match end {
                 Some(end) => Some(end),
                 None if look => {
@@ -97,7 +107,7 @@ impl Standby {
                 }
                 None => None,
             };
-            freshness.update(changelog.position, end, now);
+            freshness.update(changelog.position, end.map(|end| changelog.end(end)), now);
         }
         if let Some(disk) = &self.shared.disk {
             let stores: Vec<_> = self.copies.iter().map(|copy| copy.store.reader()).collect();
@@ -106,7 +116,7 @@ impl Standby {
         if look {
             self.ends_at = Some(now);
         }
-        Ok(!fetched.is_empty())
+        Ok(!fetched.is_empty() && !held_back)
     }
 
     pub(crate) fn snapshot(&self, thread: &str) -> StandbySnapshot {
@@ -128,6 +138,26 @@ impl Standby {
             changelogs: inputs.collect(),
         }
     }
+}
+
+/// Asks how far the group has committed the inputs that are changelogs, if there are any.
+fn follow<'c>(
+    shared: &Shared,
+    changelogs: impl Iterator<Item = &'c mut Changelog>,
+) -> Result<(), StreamsError> {
+    let mut inputs = changelogs.filter(|changelog| changelog.input.is_some()).peekable();
+    if inputs.peek().is_none() {
+        return Ok(());
+    }
+    let group = shared.admin.describe_group(&shared.application_id);
+    let group = group.map_err(StreamsError::log("asking how far the group has come"))?;
+    let committed = |partition: &TopicPartition| {
+        group.committed.iter().find(|(held, _)| held == partition).map(|(_, offset)| *offset)
+    };
+    for changelog in inputs {
+        changelog.follow(&committed);
+    }
+    Ok(())
 }
 
 impl Drop for Standby {

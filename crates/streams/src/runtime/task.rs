@@ -39,6 +39,8 @@ pub(crate) struct Input {
     reached: Option<Offset>,
     /// What the group has committed.
     committed: Option<Offset>,
+    /// What the group had committed when the task came here.
+    pub group: Option<Offset>,
     paused: bool,
     /// A record whose results the log does not take, and why.
     refused: Option<(Offset, Arc<str>)>,
@@ -117,14 +119,15 @@ impl Task {
                 end: 0,
                 reached: None,
                 committed: None,
+                group: None,
                 paused: false,
                 refused: None,
             })
             .collect();
-        let changelogs = instance.state.stores.iter().map(|store| {
-            let logged = topology.store(store.name()).logged;
-            logged.then(|| Changelog::new(&shared.application_id, store.name(), id.partition))
-        });
+        let changelogs =
+            instance.state.stores.iter().map(|store| {
+                Changelog::of(&shared.application_id, topology.store(store.name()), id.partition)
+            });
         let changelogs = changelogs.collect();
         Ok(Self {
             id,
@@ -145,6 +148,12 @@ impl Task {
 
     /// Compares the stores with their changelogs; what is behind will be restored.
     pub(crate) fn plan_restore(&mut self, shared: &Shared) -> Result<(), StreamsError> {
+        let committed = |partition: &TopicPartition| {
+            self.inputs.iter().find(|input| input.partition == *partition).and_then(|input| input.group)
+        };
+        for changelog in self.changelogs.iter_mut().flatten() {
+            changelog.follow(&committed);
+        }
         let stores = (self.instance.state.stores.as_mut_slice(), self.changelogs.as_mut_slice());
         self.restore = Restore::plan(shared, self.id, stores)?;
         Ok(())
@@ -432,7 +441,7 @@ impl Task {
             self.instance.before_commit()?;
         }
         for (store, changelog) in self.instance.state.stores.iter_mut().zip(&mut self.changelogs) {
-            store.flush(changelog.as_mut().map(|changelog| &mut changelog.builder))?;
+            store.flush(changelog.as_mut().and_then(Changelog::writer))?;
         }
         Ok(())
     }
@@ -485,7 +494,14 @@ impl Task {
                     changelog.pending = 0;
                     Some(changelog.position)
                 }
-                Some(changelog) => Some(changelog.position),
+                Some(changelog) => {
+                    if changelog.input.is_some() {
+                        let input = self.inputs.iter().find(|input| input.partition == changelog.partition);
+                        changelog.position =
+                            input.and_then(|input| input.position).unwrap_or(changelog.position);
+                    }
+                    Some(changelog.position)
+                }
                 None => None,
             };
             store.stage(batch, mark)?;

@@ -1,6 +1,6 @@
 //! What `build()` refuses, and how it finds the sub-topologies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::{Graph, NodeId, NodeKind, TopicName};
@@ -94,7 +94,8 @@ impl Graph {
         Ok(())
     }
 
-    /// Nodes joined by edges or by shared stores; numbered in order of the names of their sources, as Kafka Streams does.
+    /// Nodes joined by edges or by shared stores; numbered in order of their first nodes, as Kafka Streams does: what writes a topic comes before
+    /// what reads it.
     fn sub_topologies(&self) -> Vec<SubTopology> {
         let mut group: Vec<usize> = (0..self.nodes.len()).collect();
         fn root(group: &mut [usize], mut id: usize) -> usize {
@@ -119,14 +120,9 @@ impl Graph {
                 unite(&mut group, first, id);
             }
         }
-        let mut order: BTreeMap<&str, usize> = BTreeMap::new();
-        for (id, node) in self.nodes.iter().enumerate() {
-            if matches!(node.kind, NodeKind::Source { .. }) {
-                order.insert(&node.name, root(&mut group, id));
-            }
-        }
         let mut roots: Vec<usize> = Vec::new();
-        for found in order.into_values() {
+        for id in 0..self.nodes.len() {
+            let found = root(&mut group, id);
             if !roots.contains(&found) {
                 roots.push(found);
             }

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use vigie_log::RecordRef;
+use vigie_log::{BatchBuilder, RecordRef};
 
+use super::optimize::Notes;
 use crate::error::{Failure, StateError, TopologyError};
 use crate::processor::{AnyNode, SourceNode, Wiring};
 use crate::serde::SerdeRegistry;
@@ -74,7 +75,10 @@ pub(crate) struct NodeDef {
 pub(crate) struct StoreDef {
     pub name: Arc<str>,
     pub persistent: bool,
+    /// Whether it has a changelog topic of its own.
     pub logged: bool,
+    /// The topic that is its changelog, where that is its table's own input.
+    pub source: Option<SourceTopic>,
     /// Additional settings of the changelog topic.
     pub topic_config: BTreeMap<String, String>,
     /// How long a versioned store keeps older versions.
@@ -84,6 +88,13 @@ pub(crate) struct StoreDef {
     pub factory: StoreFactory,
     /// The `StoreTypes` that readers downcast.
     pub types: Arc<dyn Any + Send + Sync>,
+}
+
+impl StoreDef {
+    /// Whether the store can be made whole from a topic.
+    pub(crate) fn is_restorable(&self) -> bool {
+        self.logged || self.source.is_some()
+    }
 }
 
 /// An internal topic through which records are sent to the right partition.
@@ -98,6 +109,16 @@ pub(crate) struct RepartitionDef {
 pub(crate) type GlobalRow = (Vec<u8>, Option<Vec<u8>>);
 /// Reads a record of a global table's topic; `None` when it is skipped for its null key.
 pub(crate) type ReadGlobal = Arc<dyn Fn(&RecordRef<'_>) -> Result<Option<GlobalRow>, Failure> + Send + Sync>;
+
+/// Adds what the changelog of a table's store would have for a record of the table's topic; nothing where the table skipped the record.
+pub(crate) type ReadRow = Arc<dyn Fn(&RecordRef<'_>, &mut BatchBuilder) + Send + Sync>;
+
+/// A table's topic, which is the changelog of its store as well.
+#[derive(Clone)]
+pub(crate) struct SourceTopic {
+    pub topic: Arc<str>,
+    pub read: ReadRow,
+}
 
 /// A table that every instance holds whole.
 #[derive(Clone)]
@@ -133,6 +154,8 @@ pub(crate) struct Graph {
     pub repartitioned: HashMap<NodeId, NodeId>,
     /// Global tables, in order of creation.
     pub globals: Vec<GlobalDef>,
+    /// What `optimize` asks.
+    pub notes: Notes,
     counter: u32,
 }
 

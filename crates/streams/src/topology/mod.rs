@@ -3,6 +3,7 @@
 mod check;
 mod describe;
 mod graph;
+mod optimize;
 mod structure;
 
 use std::fmt;
@@ -10,8 +11,11 @@ use std::sync::Arc;
 
 pub(crate) use graph::check_name;
 pub(crate) use graph::{
-    GlobalDef, Graph, NodeDef, NodeId, NodeKind, ReadGlobal, RepartitionDef, StoreDef, TopicName,
+    GlobalDef, Graph, NodeDef, NodeFactory, NodeId, NodeKind, ReadGlobal, ReadRow, RepartitionDef,
+    SourceTopic, StoreDef, TopicName,
 };
+pub(crate) use optimize::{Changes, JoinOfStreams, Lean, Movable, Place};
+pub use optimize::{Optimization, UnknownOptimization};
 pub use structure::{EdgeView, NodeView, StoreView, SubTopologyView, TopicView, TopologyView};
 
 /// One sub-topology on one partition: the unit of work that moves between threads.

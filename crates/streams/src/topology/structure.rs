@@ -56,7 +56,7 @@ pub struct StoreView {
     pub name: String,
     /// Whether it survives on disk when a state directory is configured.
     pub persistent: bool,
-    /// Its changelog topic, without the application's id.
+    /// Its changelog topic, without the application's id; for an optimised table the topic that it is read from.
     pub changelog: Option<String>,
 }
 
@@ -104,7 +104,8 @@ impl Topology {
                     return StoreView { name, persistent: global.persistent, changelog: None };
                 }
                 let store = checked.store(&name);
-                let changelog = store.logged.then(|| format!("{name}-changelog"));
+                let source = store.source.as_ref().map(|source| source.topic.to_string());
+                let changelog = source.or_else(|| store.logged.then(|| format!("{name}-changelog")));
                 StoreView { name, persistent: store.persistent, changelog }
             });
             SubTopologyView {

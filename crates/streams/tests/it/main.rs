@@ -15,6 +15,7 @@ mod joins;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod optimized;
 mod page_count;
 #[cfg(test)]
 mod processors;

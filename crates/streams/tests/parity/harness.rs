@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vigie_streams::{DriverConfig, Headers, RawRecord, StreamsBuilder, TopologyTestDriver};
+use vigie_streams::{DriverConfig, Headers, Optimization, RawRecord, StreamsBuilder, TopologyTestDriver};
 
 use crate::scenario::{Plan, Step, to_json};
 use crate::{golden, text};
@@ -16,6 +16,7 @@ pub struct Case {
     pub group: &'static str,
     pub plan: Plan,
     pub build: fn(&mut StreamsBuilder),
+    pub optimization: Optimization,
     /// Stores whose end content is compared.
     pub stores: Vec<Store>,
 }
@@ -43,14 +44,20 @@ pub struct Outcome {
 }
 
 /// Lists the topologies of a group: `NAME: plan, |builder| { ... }, [stores];`, each of which becomes a test.
+///
+/// Before the list may stand `optimized, RULES;`.
 macro_rules! parity {
-    ($($(#[$doc:meta])* $name:ident: $plan:expr, $build:expr, [$($store:expr),* $(,)?];)*) => {
+    ($(#[$doc:meta])* $name:ident: $($rest:tt)*) => {
+        parity! { optimized, vigie_streams::Optimization::NONE; $(#[$doc])* $name: $($rest)* }
+    };
+    (optimized, $optimization:expr; $($(#[$doc:meta])* $name:ident: $plan:expr, $build:expr, [$($store:expr),* $(,)?];)*) => {
         pub fn cases() -> Vec<$crate::harness::Case> {
             vec![$($crate::harness::Case {
                 name: stringify!($name),
                 group: module_path!().rsplit("::").next().unwrap_or_default(),
                 plan: $plan,
                 build: $build,
+                optimization: $optimization,
                 stores: vec![$($store),*],
             }),*]
         }
@@ -65,7 +72,7 @@ pub fn check(case: Case) {
     let golden = golden::read(case.name);
     let mut builder = StreamsBuilder::new();
     (case.build)(&mut builder);
-    let topology = builder.build().unwrap();
+    let topology = builder.build_with(case.optimization).unwrap();
     assert_eq!(topology.describe(), golden.describe, "{}: the description (left: ours)", case.name);
     assert_eq!(
         case.plan.scenarios,
@@ -92,6 +99,9 @@ pub fn check(case: Case) {
         // Only stores that can be dumped here are compared, and all that are listed must exist there.
         let mut theirs = expect.outcome.clone();
         theirs.stores.retain(|name, _| case.stores.iter().any(|store| store.name == name));
+        if !case.plan.drops {
+            theirs.dropped = ours.dropped;
+        }
         if ours != theirs {
             differing.push((number, json, ours, theirs));
         }

@@ -16,6 +16,7 @@ mod aggregations;
 mod foreign_keys;
 mod golden;
 mod joins;
+mod optimized;
 mod scenario;
 mod stateless;
 mod stream_joins;
@@ -38,6 +39,7 @@ fn cases() -> Vec<Case> {
         table_joins::cases(),
         foreign_keys::cases(),
         versions::cases(),
+        optimized::cases(),
     ];
     let mut cases: Vec<Case> = groups.into_iter().flatten().collect();
     cases.sort_by_key(|case| case.name);

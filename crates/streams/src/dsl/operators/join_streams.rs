@@ -16,7 +16,7 @@ use crate::error::StateError;
 use crate::processor::{Cx, Flow, Operator, Out};
 use crate::record::{Headers, Record};
 use crate::serde::{Serde, SerdeError, SerdeRef};
-use crate::state::{SidedKey, StampedKey};
+use crate::state::{SidedKey, StampedKey, TypedStore};
 
 /// What the two sides know together. Begins anew with the task, as in Kafka Streams.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,29 @@ where
         self.number = self.number.wrapping_add(1);
         Ok(held.append(&StampedKey { key, time, number: self.number }, Some(value), time)?)
     }
+}
+
+/// The records of a key from `from` to `to`, in order of time and arrival, each with its time.
+pub(super) fn kept_between<K, T>(
+    held: &mut TypedStore<StampedKey<K>, T>,
+    key: &K,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(T, Timestamp)>, StateError>
+where
+    K: Clone + std::hash::Hash + Eq + Send + 'static,
+    T: Clone + Send + 'static,
+{
+    let mut found = Vec::new();
+    for (low, high) in held.stamped_ranges(key, from, to)? {
+        for entry in held.scan(Bound::Included(low), Bound::Included(high), false)? {
+            let (stamped, value, _) = entry?;
+            if stamped.key == *key {
+                found.push((value, stamped.time));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// One side: a record of `V` meets the records of `T` that the other side keeps.
@@ -190,17 +213,12 @@ where
         to: Timestamp,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<(W, Timestamp)>, StateError> {
-        let mut found = Vec::new();
         let held = store::<StampedKey<K>, T>(cx, self.other);
-        for (low, high) in held.stamped_ranges(key, from, to)? {
-            for entry in held.scan(Bound::Included(low), Bound::Included(high), false)? {
-                let (stamped, other, _) = entry?;
-                if stamped.key == *key {
-                    found.push(((self.join)(key, Some(value), Some(&other)), stamped.time));
-                }
-            }
-        }
-        Ok(found)
+        let kept = kept_between(held, key, from, to)?;
+        Ok(kept
+            .into_iter()
+            .map(|(other, time)| ((self.join)(key, Some(value), Some(&other)), time))
+            .collect())
     }
 
     /// Joins what found no partner, and can find none any more, with nothing.
@@ -218,19 +236,23 @@ where
         let (mut min_time, mut left_open, mut right_open) = (Timestamp::MAX, false, false);
         let mut closed = Vec::new();
         let held = store::<SidedKey<K>, Vec<Side<L, R>>>(cx, lonely);
-        for entry in held.scan(Bound::Unbounded, Bound::Unbounded, false)? {
+        'look: for entry in held.scan(Bound::Unbounded, Bound::Unbounded, false)? {
             let (key, list, _) = entry?;
-            min_time = key.time;
-            if left_open && right_open {
-                break;
-            }
             let reach = if key.left { self.windows.after_ms } else { self.windows.before_ms };
             let end = key.time.saturating_add(reach).saturating_add(self.windows.grace_ms);
-            if end >= stream_time {
-                *(if key.left { &mut left_open } else { &mut right_open }) = true;
-                continue;
+            // Value by value, as Kafka Streams looks: where it stops decides when it looks again.
+            for _ in &list {
+                min_time = key.time;
+                if left_open && right_open {
+                    break 'look;
+                }
+                if end >= stream_time {
+                    *(if key.left { &mut left_open } else { &mut right_open }) = true;
+                }
             }
-            closed.push((key, list));
+            if end < stream_time {
+                closed.push((key, list));
+            }
         }
         for (key, _) in &closed {
             held.put(key, None, key.time)?;

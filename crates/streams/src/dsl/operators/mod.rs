@@ -7,6 +7,7 @@ pub(crate) mod foreign_key;
 pub(crate) mod foreign_key_format;
 pub(crate) mod join_buffer;
 pub(crate) mod join_global;
+pub(crate) mod join_self;
 pub(crate) mod join_streams;
 pub(crate) mod join_table;
 pub(crate) mod join_tables;

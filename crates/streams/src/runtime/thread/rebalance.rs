@@ -134,6 +134,7 @@ impl StreamThread {
             let offsets = self.shared.admin.offsets(&input.partition.topic);
             let offsets = offsets.map_err(log("looking an input's ends up"))?;
             let bounds = offsets.get(input.partition.partition as usize).copied().unwrap_or_default();
+            input.group = committed;
             let start = committed.or(self.starts.get(&input.partition).copied());
             let start = start.unwrap_or_else(|| {
                 let start = match self.shared.config.start {

@@ -24,6 +24,7 @@ final class Topologies {
         Aggregations.topologies();
         Windows.topologies();
         Joins.topologies();
+        Optimized.topologies();
     }
 
     private Topologies() {}
