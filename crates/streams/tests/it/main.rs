@@ -16,6 +16,7 @@ mod joins;
 mod memory;
 #[cfg(test)]
 mod optimized;
+#[cfg(test)]
 mod page_count;
 #[cfg(test)]
 mod processors;

@@ -20,7 +20,10 @@ type Told = Arc<Mutex<Vec<RestoreEvent>>>;
 fn by_value() -> Topology {
     let mut builder = StreamsBuilder::new();
     let doubled = vigie_streams::serde::FnSerde::new(
-        |n: &i64, out| Ok(out.extend_from_slice(&(n * 2).to_be_bytes())),
+        |n: &i64, out| {
+            out.extend_from_slice(&(n * 2).to_be_bytes());
+            Ok(())
+        },
         |bytes| Ok(i64::from_be_bytes(bytes.try_into()?) / 2),
     );
     let rows = Consumed::<String, i64>::default().timestamp_by(|_, _, at| at + 1);
