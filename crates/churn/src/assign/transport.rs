@@ -241,12 +241,14 @@ impl<V: Values> Search<'_, V> {
         // Where the path may end: the newcomer stays without, someone loses the seat, or a seat is free.
         let mut end = best;
         let mut last = (NONE, NONE);
-        while let Some((manager, here)) = open.nearest(end) {
-            if self.free[manager] > 0 {
-                end = here;
-                last = (manager, NONE);
-                break;
+        // A free seat bounds the search as soon as it is in sight, not when it is walked to: many managers are equally near (their
+        // seats are worth the same), and all of them would be walked to first.
+        for (manager, (far, free)) in distance.iter().zip(&self.free).enumerate() {
+            if *free > 0 && *far < end {
+                (end, last) = (*far, (manager, NONE));
             }
+        }
+        while let Some((manager, here)) = open.nearest(end) {
             open.settle(manager);
             visited.push(manager);
             if self.seated[manager].is_empty() {
@@ -277,13 +279,17 @@ impl<V: Values> Search<'_, V> {
                     continue;
                 }
                 for j in start..until {
-                    if from_here + moves.loss[j] + self.price[j] < distance[j] {
+                    let bound = from_here + moves.loss[j] + self.price[j];
+                    if bound < distance[j] && bound < end {
                         self.renew(&mut moves, manager, j);
                         let there = from_here + moves.loss[j] + self.price[j];
                         if there < distance[j] {
                             distance[j] = there;
                             open.nearer(j, there);
                             reached[j] = manager;
+                            if self.free[j] > 0 && there < end {
+                                (end, last) = (there, (j, NONE));
+                            }
                         }
                     }
                 }
@@ -451,7 +457,9 @@ mod tests {
     #[test]
     fn prices_prove_larger_cases_the_best() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
-        for (customers, managers, most) in [(1_500, 40, 30), (1_500, 40, 60), (700, 120, 6), (300, 3, 200)] {
+        for (customers, managers, most) in
+            [(1_500, 40, 30), (1_500, 40, 60), (700, 120, 6), (300, 3, 200), (4_000, 20, 400)]
+        {
             let values: Vec<Vec<f64>> = (0..customers)
                 .map(|_| {
                     let gross = rng.random::<f64>().powi(3) * 1_000.0;
