@@ -285,6 +285,12 @@ export interface SmallestChange {
   text_en: string;
 }
 
+export interface FormAnswer {
+  correlation_id: string;
+  score: Score;
+  smallest_change: SmallestChange | null;
+}
+
 export interface CustomerDetail {
   customer: Customer;
   score: Score;
@@ -340,7 +346,10 @@ export interface ModelCard {
   columns: { name: string; role: string; reason: Words; coefficient: number | null; mean: number | null }[];
   intercept: number;
   metrics: Record<string, Metric | null>;
-  calibration: { predicted: number; observed: number; count: number }[];
+  calibration: { predicted: number; observed: number; low: number; high: number; count: number }[];
+  gains: { share: number; found: { value: number; low: number; high: number } }[];
+  candidates: { name: Words; log_loss: number; behind: number; standard_error: number }[];
+  importance: { name: string; mean_size: { value: number; low: number; high: number } }[];
   threshold: number;
   training_hash: string;
   trained_at?: number | null;

@@ -19,7 +19,8 @@ pub use learning::{
     ModelPlace, Models, ReplayAsk, ReplayTable, Retraining, ShadowComparison, TrialArm, Verified,
 };
 pub use model::{
-    CalibrationBin, CardColumn, Estimate, ModelCard, ModelHandle, ModelMetrics, SmallestChange, WhatIf,
+    CalibrationBin, CardCandidate, CardColumn, CardImportance, Estimate, Gain, ModelCard, ModelHandle,
+    ModelMetrics, SmallestChange, WhatIf,
 };
 pub use planner::{Comparison, EffectReport, EffectVerdict, Planner, Points, Saved};
 pub use sources::{SourceStatus, Sources, UsersSource};

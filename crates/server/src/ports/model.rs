@@ -94,6 +94,10 @@ pub struct CalibrationBin {
     pub predicted: f64,
     /// Share that left.
     pub observed: f64,
+    /// Its 95 % interval: lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
     /// Customers in it.
     pub count: u64,
 }
@@ -104,15 +108,46 @@ pub struct ModelMetrics {
     /// Area under the ROC curve.
     pub auc: Option<Estimate>,
     /// Log-loss.
-    pub log_loss: Option<f64>,
+    pub log_loss: Option<Estimate>,
     /// Brier score.
-    pub brier: Option<f64>,
+    pub brier: Option<Estimate>,
     /// Average precision.
-    pub average_precision: Option<f64>,
+    pub average_precision: Option<Estimate>,
     /// Expected calibration error.
-    pub ece: Option<f64>,
+    pub ece: Option<Estimate>,
     /// Lift in the riskiest tenth.
-    pub lift_top_decile: Option<f64>,
+    pub lift_top_decile: Option<Estimate>,
+}
+
+/// One point of the gains curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Gain {
+    /// Share of all customers, the riskiest first.
+    pub share: f64,
+    /// Share of all leavers that is found among them.
+    pub found: Estimate,
+}
+
+/// A kind of model that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CardCandidate {
+    /// What it is.
+    pub name: Words,
+    /// Mean log-loss on folds that it had not seen.
+    pub log_loss: f64,
+    /// Mean difference to the best one, fold by fold.
+    pub behind: f64,
+    /// One standard error of that difference.
+    pub standard_error: f64,
+}
+
+/// How much a column moves scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CardImportance {
+    /// The column.
+    pub name: String,
+    /// Mean size of its contribution in log-odds, whatever its direction.
+    pub mean_size: Estimate,
 }
 
 /// The model card.
@@ -132,6 +167,15 @@ pub struct ModelCard {
     pub metrics: ModelMetrics,
     /// The calibration curve.
     pub calibration: Vec<CalibrationBin>,
+    /// The gains curve, tenth by tenth.
+    #[serde(default)]
+    pub gains: Vec<Gain>,
+    /// The kinds of models that were tried, from the simplest.
+    #[serde(default)]
+    pub candidates: Vec<CardCandidate>,
+    /// What moves scores, the weightiest first.
+    #[serde(default)]
+    pub importance: Vec<CardImportance>,
     /// From which probability on the verdict is `will_churn`.
     pub threshold: f64,
     /// Fingerprint of the training table.

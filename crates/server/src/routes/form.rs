@@ -11,6 +11,7 @@ use vigie_log::Message;
 
 use crate::app::{Context, blocking};
 use crate::http::extract::Raw;
+use crate::ports::SmallestChange;
 use crate::problem::{FieldProblem, Problem};
 
 /// States in which no record is processed any more.
@@ -21,6 +22,8 @@ const STOPPED: [&str; 4] = ["error", "pendingerror", "notrunning", "pendingshutd
 pub(crate) struct FormAnswer {
     correlation_id: String,
     score: Score,
+    /// The smallest change of one column that would bring this customer below the threshold, where there is one.
+    smallest_change: Option<SmallestChange>,
 }
 
 /// Scores a customer entered by hand; each request gets its own answer.
@@ -79,7 +82,10 @@ pub(crate) async fn form(
     .await?;
     let limit = context.app.settings.form_timeout;
     match tokio::time::timeout(limit, waiting.answer()).await {
-        Ok(Some(score)) => Ok(Json(FormAnswer { correlation_id, score })),
+        Ok(Some(score)) => {
+            let smallest_change = context.app.model.smallest_change(&score.features);
+            Ok(Json(FormAnswer { correlation_id, score, smallest_change }))
+        }
         _ => Err(Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             format!("the record was published, but no score came for it within {} s", limit.as_secs_f64()),

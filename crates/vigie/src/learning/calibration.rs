@@ -124,6 +124,8 @@ pub fn calibration(predicted: &[(f64, bool)]) -> CalibrationDrift {
             .map(|bin| CalibrationBin {
                 predicted: bin.predicted,
                 observed: bin.observed.estimate,
+                low: bin.observed.low,
+                high: bin.observed.high,
                 count: bin.rows as u64,
             })
             .collect(),

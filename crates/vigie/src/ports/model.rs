@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vigie_churn::{Interval, Lang};
 use vigie_domain::Customer;
 use vigie_server::ports::{
-    Answer, CalibrationBin, CardColumn, Estimate, ModelCard, ModelHandle, ModelMetrics, PortError,
-    SmallestChange, WhatIf, Words,
+    Answer, CalibrationBin, CardCandidate, CardColumn, CardImportance, Estimate, Gain, ModelCard,
+    ModelHandle, ModelMetrics, PortError, SmallestChange, WhatIf, Words,
 };
 
 use crate::features::Features;
@@ -97,6 +97,7 @@ impl ModelHandle for Model {
             .collect();
         let metrics = card.metrics.as_ref();
         let notes = std::iter::once(&card.chosen)
+            .chain(&card.notes)
             .chain(card.plan.warnings.iter().map(|w| &w.words))
             .map(words)
             .collect();
@@ -108,11 +109,11 @@ impl ModelHandle for Model {
             intercept: card.constant.unwrap_or_default(),
             metrics: metrics.map_or_else(ModelMetrics::default, |m| ModelMetrics {
                 auc: Some(estimate(&m.auc)),
-                log_loss: Some(m.log_loss.estimate),
-                brier: Some(m.brier.estimate),
-                average_precision: Some(m.average_precision.estimate),
-                ece: Some(m.calibration_error.estimate),
-                lift_top_decile: Some(m.lift_top_decile.estimate),
+                log_loss: Some(estimate(&m.log_loss)),
+                brier: Some(estimate(&m.brier)),
+                average_precision: Some(estimate(&m.average_precision)),
+                ece: Some(estimate(&m.calibration_error)),
+                lift_top_decile: Some(estimate(&m.lift_top_decile)),
             }),
             calibration: metrics
                 .into_iter()
@@ -120,7 +121,32 @@ impl ModelHandle for Model {
                 .map(|bin| CalibrationBin {
                     predicted: bin.predicted,
                     observed: bin.observed.estimate,
+                    low: bin.observed.low,
+                    high: bin.observed.high,
                     count: bin.rows as u64,
+                })
+                .collect(),
+            gains: metrics
+                .into_iter()
+                .flat_map(|m| m.gains.iter().zip(1u8..))
+                .map(|(found, tenth)| Gain { share: f64::from(tenth) / 10.0, found: estimate(found) })
+                .collect(),
+            candidates: card
+                .candidates
+                .iter()
+                .map(|candidate| CardCandidate {
+                    name: words(&candidate.name),
+                    log_loss: candidate.log_loss,
+                    behind: candidate.behind,
+                    standard_error: candidate.standard_error,
+                })
+                .collect(),
+            importance: card
+                .importance
+                .iter()
+                .map(|column| CardImportance {
+                    name: column.name.clone(),
+                    mean_size: estimate(&column.mean_size),
                 })
                 .collect(),
             threshold: model.threshold(),
