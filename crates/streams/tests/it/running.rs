@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use vigie_log::{BatchBuilder, Log, ProducerConfig, SimulatedLog, SystemClock, TopicPartition, TopicSpec};
 use vigie_streams::{
-    Config, Consumed, ErrorHandler, Joined, Produced, State, Store, Streams, StreamsBuilder, Topology,
+    BoxError, Config, Consumed, ErrorHandler, Joined, Processor, ProcessorContext, Produced, PunctuationId,
+    PunctuationType, Record, State, Store, Streams, StreamsBuilder, Topology,
 };
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn log(topics: &[(&str, u32)]) -> Arc<SimulatedLog> {
     let log = SimulatedLog::new(Arc::new(SystemClock::new()), 1);
@@ -113,6 +114,64 @@ fn an_idle_program_commits_nothing() {
     let before = app.metrics().commits;
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(app.metrics().commits, before);
+}
+
+/// Tells each time that stream time has passed a multiple of a tenth of a second.
+struct Ticks;
+
+impl Processor<String, i64, String, i64> for Ticks {
+    fn init(&mut self, ctx: &mut ProcessorContext<'_, '_, String, i64>) -> Result<(), BoxError> {
+        ctx.schedule(Duration::from_millis(100), PunctuationType::StreamTime);
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        _ctx: &mut ProcessorContext<'_, '_, String, i64>,
+        _record: Record<String, i64>,
+    ) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        ctx: &mut ProcessorContext<'_, '_, String, i64>,
+        _id: PunctuationId,
+        at: i64,
+    ) -> Result<(), BoxError> {
+        ctx.forward(Record::new(String::from("tick"), at, at))
+    }
+}
+
+#[test]
+fn stream_time_goes_on_without_records_where_that_is_asked_for() {
+    let topology = || {
+        let mut builder = StreamsBuilder::new();
+        builder
+            .stream("in", Consumed::<String, i64>::default())
+            .process(|| Ticks, &[])
+            .to("out", Produced::default());
+        builder.build().unwrap()
+    };
+    // The first record, at 1,000, is itself a moment of the punctuation.
+    let (still, moving) = (log(&[("in", 1), ("out", 1)]), log(&[("in", 1), ("out", 1)]));
+    let stands = Streams::new(topology(), config(&still)).start().unwrap();
+    let moves = Streams::new(topology(), config(&moving).idle_source_timeout(Duration::from_millis(50)))
+        .start()
+        .unwrap();
+    for log in [&still, &moving] {
+        send(log, "in", 0, &[("a", &1_i64.to_be_bytes())]);
+    }
+    until("the clock has moved stream time five times", || end(&moving, "out") >= 6);
+    until("the other has its record", || stands.metrics().records_in == 1);
+    assert_eq!(end(&still, "out"), 1, "without records stream time stands still");
+    let times = stands.metrics().tasks.into_iter().chain(moves.metrics().tasks);
+    let times: Vec<i64> = times.map(|task| task.stream_time.unwrap()).collect();
+    assert!(times[0] == 1_000 && times[1] >= 1_500, "{times:?}");
+    // Time that has passed does not come back: a record of before is late, and processed.
+    send(&moving, "in", 0, &[("b", &2_i64.to_be_bytes())]);
+    until("the record is processed", || moves.metrics().records_in == 2);
+    assert!(moves.metrics().tasks[0].stream_time >= Some(1_500));
 }
 
 #[test]
