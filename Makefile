@@ -5,7 +5,7 @@ SHELL := bash
 ARGS ?=
 ONLY ?=
 
-.PHONY: help run test check bench bench-instructions docs deny screenshots
+.PHONY: help run test check bench bench-instructions bench-peers docs deny screenshots
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ bench: ## run the benchmarks; each figure is one line of JSON (ARGS="--help" lis
 
 bench-instructions: ## count the instructions of the engine's hot paths, compare with the baseline (needs valgrind; ARGS="--update")
 	@dev/bench-instructions.sh $(ARGS)
+
+bench-peers: ## Kafka Streams and Vigie on the same topics of a real broker, results compared (needs a JDK; ARGS="--full")
+	@dev/bench-peers.sh $(ARGS)
 
 docs: ## the reference of the crates, with warnings as errors
 	@dev/test.sh rustdoc

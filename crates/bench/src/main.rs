@@ -20,6 +20,7 @@ use measure::Figure;
 use workloads::churn::Churn;
 use workloads::churn_quality::ChurnQuality;
 use workloads::churn_whole::ChurnWhole;
+use workloads::compare::Compare;
 use workloads::demo::{AllPipelines, DemoStart, ScoreLatency};
 use workloads::generate::Produce;
 use workloads::instructions::Instructions;
@@ -68,6 +69,8 @@ enum Workload {
     Memory(Memory),
     /// Writes the page views that these workloads read.
     Produce(Produce),
+    /// Compares two engines' results with each other and with what the page views come to.
+    Compare(Compare),
     /// The engine between two topics, until it is stopped.
     Pipe(Pipe),
     /// The engine's hot paths over a fixed input, for valgrind.
@@ -108,6 +111,7 @@ fn run(workload: Workload) -> Result<Vec<Figure>> {
         Workload::Restore(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Memory(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Produce(arguments) => arguments.run().map(|figure| vec![figure]),
+        Workload::Compare(arguments) => arguments.run().map(|figure| vec![figure]),
         Workload::Pipe(arguments) => arguments.run().map(|()| Vec::new()),
         Workload::Instructions(arguments) => arguments.run().map(|()| Vec::new()),
     }
@@ -156,6 +160,7 @@ fn fewer(workload: &str) -> &'static [&'static str] {
 
 #[expect(clippy::print_stdout, reason = "the figures are this program's output")]
 fn main() -> ExitCode {
+    let _ = measure::age();
     let workload = Arguments::parse().workload.unwrap_or(Workload::All);
     match run(workload) {
         Ok(figures) => {
@@ -177,7 +182,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// What is no measurement by itself.
-    const TOOLS: [&str; 4] = ["all", "produce", "pipe", "instructions"];
+    const TOOLS: [&str; 5] = ["all", "produce", "compare", "pipe", "instructions"];
 
     #[test]
     fn all_runs_every_workload() {

@@ -3,10 +3,18 @@
 //! Reads `/proc` (Linux). Processor time has the kernel's resolution of 10 ms: let a workload run for a second at least.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+
+static START: OnceLock<Instant> = OnceLock::new();
+
+/// Seconds since this was first called, which `main` does before anything else.
+pub fn age() -> f64 {
+    START.get_or_init(Instant::now).elapsed().as_secs_f64()
+}
 
 /// One result.
 #[derive(Debug, Clone, Serialize)]

@@ -3,6 +3,7 @@
 pub mod churn;
 pub mod churn_quality;
 pub mod churn_whole;
+pub mod compare;
 pub mod demo;
 pub mod engine;
 pub mod generate;

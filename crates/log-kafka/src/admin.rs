@@ -21,6 +21,7 @@ use crate::error::About;
 use crate::log::Shared;
 use crate::native::{self, OffsetAt};
 use crate::reader::KafkaReader;
+use crate::wire::{Cluster, WireError};
 
 /// How long to wait until what this process has committed can be seen. Brokers say that a transaction is committed before they have written so
 /// into every partition: a few milliseconds later, or more on a busy cluster.
@@ -139,6 +140,23 @@ impl KafkaAdmin {
         let of = |found: &BTreeMap<_, _>, at| found.get(at).copied().unwrap_or(0);
         let both = |at| PartitionOffsets { earliest: of(&earliest, at), latest: of(&latest, at) };
         Ok(partitions.iter().map(both).collect())
+    }
+
+    /// What librdkafka cannot ask, asked on a connection of our own; again, where asking again may help.
+    fn streams<T>(&self, doing: &str, ask: impl Fn() -> std::result::Result<T, WireError>) -> Result<T> {
+        let deadline = Instant::now() + self.0.config.request_timeout;
+        loop {
+            match ask() {
+                Ok(found) => return Ok(found),
+                Err(error) if error.retriable() && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(WireError::NotAuthorised { resource, permission }) => {
+                    return Err(LogError::NotAuthorised { resource, permission: permission.to_owned() });
+                }
+                Err(error) => return Err(self.0.about(doing).unreachable(&error.to_string())),
+            }
+        }
     }
 
     fn group_about<'a>(&'a self, doing: &'a str, group: &'a str) -> About<'a> {
@@ -329,6 +347,7 @@ impl Admin for KafkaAdmin {
         let about = self.0.about("listing groups");
         let mut groups = native::list_groups(self.0.asking(), self.0.config.request_timeout)
             .map_err(|error| about.native(&error))?;
+        groups.extend(self.streams("listing groups", || Cluster::new(&self.0.config).streams_groups())?);
         groups.sort();
         groups.dedup();
         Ok(groups)
@@ -358,6 +377,12 @@ impl Admin for KafkaAdmin {
                 (member.id, member.partitions)
             })
             .collect();
+        // No consumers: then perhaps a program with tasks.
+        if members.is_empty() {
+            let cluster = Cluster::new(&self.0.config);
+            members =
+                self.streams("describing a group", || cluster.streams_group(group))?.unwrap_or_default();
+        }
         members.sort();
         // What this process has committed is to be seen by it, though a broker writes the ends of transactions a moment after it has
         // answered. Somebody else may have committed since: no reason to wait for long.

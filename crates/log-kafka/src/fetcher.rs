@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -63,6 +63,13 @@ impl Fetcher {
 
     pub fn assigned(&self) -> Vec<TopicPartition> {
         self.partitions.keys().cloned().collect()
+    }
+
+    /// Serves what librdkafka has to say beside records: errors, log lines, a token that is about to expire. Without it a client that logs in with
+    /// tokens never gets its first one.
+    pub fn serve(&self) {
+        // Records come from the partitions' own queues.
+        while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
     pub fn contains(&self, partition: &TopicPartition) -> bool {
@@ -161,7 +168,7 @@ impl Fetcher {
                     if matches!(error.rdkafka_error_code(), Some(Code::State | Code::PreviousInProgress))
                         && Instant::now() < deadline =>
                 {
-                    std::thread::sleep(std::time::Duration::from_millis(2));
+                    std::thread::sleep(Duration::from_millis(2));
                 }
                 Some(error) => return Err(self.failed(&error, "seeking")),
             }

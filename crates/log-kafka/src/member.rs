@@ -110,6 +110,9 @@ impl Member for KafkaMember {
         self.release()?;
         loop {
             let mut polled = Polled::default();
+            if !self.protocol.serves_the_consumer() {
+                self.fetcher.serve();
+            }
             for step in self.protocol.poll()? {
                 self.apply(step, &mut polled)?;
             }

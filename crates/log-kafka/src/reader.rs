@@ -50,8 +50,7 @@ impl Reader for KafkaReader {
             self.fetcher.add(&starts)?;
         }
         loop {
-            // Serves errors and log lines; nothing else comes this way.
-            while self.fetcher.consumer.poll(Duration::ZERO).is_some() {}
+            self.fetcher.serve();
             let fetched = self.fetcher.drain(POLL_BYTES)?;
             if !fetched.is_empty() || Instant::now() >= deadline {
                 return Ok(fetched);

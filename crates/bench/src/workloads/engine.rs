@@ -12,7 +12,7 @@ use vigie_streams::{Config, MetricsSnapshot, ProcessingGuarantee, State, Streams
 
 use super::generate::topic;
 use super::logs::{Kind, LogOptions, OpenLog, in_another_process};
-use crate::measure::{Figure, Meter};
+use crate::measure::{Figure, Meter, age};
 
 /// The guarantee asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,6 +33,12 @@ pub struct EngineOptions {
     /// (`vigie-bench produce`).
     #[arg(long, default_value = "views")]
     pub topic: String,
+    /// The topic of the results; each workload has its own when not given.
+    #[arg(long)]
+    pub results: Option<String>,
+    /// The application's id. On Kafka each workload wants one of its own: it names the group and the changelogs.
+    #[arg(long, default_value = "bench")]
+    pub application: String,
     /// How many records; 5 million when not given.
     #[arg(long)]
     pub records: Option<u64>,
@@ -63,15 +69,14 @@ impl EngineOptions {
 /// A log with page views in it, and a folder for state.
 pub struct Bench<'o> {
     options: &'o EngineOptions,
+    /// The topic of the results.
+    pub results: String,
     /// Removed at the end, unless the user named one.
     _temporary: Option<tempfile::TempDir>,
     folder: PathBuf,
     log: OpenLog,
     shared: Arc<dyn Log>,
 }
-
-/// The id of the application.
-const APPLICATION: &str = "bench";
 
 impl<'o> Bench<'o> {
     /// Opens the log, filled with page views of `pages` pages and `users` users, and makes the topic of the results.
@@ -98,17 +103,26 @@ impl<'o> Bench<'o> {
         }
         let log = options.log.open(&folder)?;
         let shared = log.shared();
-        if !shared.admin().list_topics(false)?.iter().any(|name| name == results) {
-            topic(&*shared, results)?;
+        let results = options.results.clone().unwrap_or_else(|| results.to_owned());
+        let topics = shared.admin().list_topics(false)?;
+        if options.log.log == Kind::Kafka && !topics.contains(&options.topic) {
+            bail!(
+                "there is no topic `{}`: write it first, with `vigie-bench produce --bootstrap ... --topic {}`",
+                options.topic,
+                options.topic
+            );
         }
-        Ok(Self { options, _temporary: temporary, folder, log, shared })
+        if !topics.contains(&results) {
+            topic(&*shared, &results)?;
+        }
+        Ok(Self { options, results, _temporary: temporary, folder, log, shared })
     }
 
     /// Starts a topology; gives it, running, with the seconds that this took.
     pub fn start(&self, topology: Topology) -> Result<(Streams, f64)> {
         let begin = Instant::now();
         let options = self.options;
-        let mut config = Config::new(APPLICATION, Arc::clone(&self.shared))
+        let mut config = Config::new(options.application.as_str(), Arc::clone(&self.shared))
             .state_dir(self.folder.join("state"))
             .threads(options.threads)
             .commit_interval(Duration::from_millis(options.commit_ms))
@@ -132,13 +146,12 @@ impl<'o> Bench<'o> {
         std::fs::remove_dir_all(self.folder.join("state")).context("deleting the state")
     }
 
-    /// Processes everything until `results` has the records expected, and the sinks have written `written` in all: the figure from the
+    /// Processes everything until the results have the records expected, and the sinks have written `written` in all: the figure from the
     /// start to the last commit. `at_end` sees the program before it is closed (not on Kafka).
     pub fn measure(
         &self,
         name: &str,
         topology: Topology,
-        results: &str,
         (expect, written): (u64, u64),
         at_end: impl FnOnce(&Streams, Figure) -> Result<Figure>,
     ) -> Result<Figure> {
@@ -147,11 +160,17 @@ impl<'o> Bench<'o> {
         let cached = self.options.record_cache;
         // Each record is read once, and once more behind a repartition topic.
         let reads = self.options.records() + (written - expect);
-        while !if cached {
-            app.metrics().records_in >= reads
-        } else {
-            self.is_done(&app.metrics(), results, expect, written)?
-        } {
+        let mut first = None;
+        loop {
+            let metrics = app.metrics();
+            if first.is_none() && metrics.records_in > 0 {
+                first = Some(age());
+            }
+            let done =
+                if cached { metrics.records_in >= reads } else { self.is_done(&metrics, expect, written)? };
+            if done {
+                break;
+            }
             if let Some(error) = app.error() {
                 bail!("stopped: {error}");
             }
@@ -168,23 +187,24 @@ impl<'o> Bench<'o> {
         } else {
             let figure = at_end(&app, meter.stop(name, name_of_log, records)?)?;
             stop(app)?;
-            self.check(results, expect)?;
+            self.check(expect)?;
             figure
         };
-        Ok(self.describe(figure).with("startup_s", round(startup)))
+        let first = round(first.unwrap_or_default());
+        Ok(self.describe(figure).with("startup_s", round(startup)).with("first_record_s", first))
     }
 
-    fn is_done(&self, metrics: &MetricsSnapshot, results: &str, expect: u64, written: u64) -> Result<bool> {
+    fn is_done(&self, metrics: &MetricsSnapshot, expect: u64, written: u64) -> Result<bool> {
         Ok(metrics.records_out >= written
             && match self.log {
-                OpenLog::Embedded(_) => self.count(results)? >= expect,
+                OpenLog::Embedded(_) => self.count(&self.results)? >= expect,
                 OpenLog::Kafka(_) => true,
             })
     }
 
     /// Exactly the results expected, where the log's offsets count records and nothing else.
-    fn check(&self, results: &str, expect: u64) -> Result<()> {
-        let found = self.count(results)?;
+    fn check(&self, expect: u64) -> Result<()> {
+        let found = self.count(&self.results)?;
         let exact = self.options.guarantee == Guarantee::ExactlyOnce;
         ensure!(found == expect || !exact && found > expect, "{found} results where {expect} were expected");
         Ok(())

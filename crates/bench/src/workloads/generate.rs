@@ -48,7 +48,8 @@ impl Produce {
         }
         let meter = Meter::start()?;
         fill(&*log, &self.topic, self.records, self.pages, self.users)?;
-        meter.stop("produce", options.name(), self.records)
+        let figure = meter.stop("produce", options.name(), self.records)?;
+        Ok(figure.with("long_views", long_views(self.records)))
     }
 }
 

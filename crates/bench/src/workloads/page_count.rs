@@ -61,13 +61,12 @@ impl PageCount {
         let bench = Bench::new(options, "counts", PAGES, USERS)?;
         let long = long_views(options.records());
         // Each goes through the repartition topic, and each makes a result.
-        let topology = topology(&options.topic, "counts")?;
-        let figure =
-            bench.measure("page-count", topology, "counts", (long, 2 * long), |_, figure| Ok(figure))?;
+        let topology = topology(&options.topic, &bench.results)?;
+        let figure = bench.measure("page-count", topology, (long, 2 * long), |_, figure| Ok(figure))?;
         if self.record_cache && options.log.log == Kind::Embedded {
-            let sum = bench.sum_of_last("counts")?;
+            let sum = bench.sum_of_last(&bench.results)?;
             ensure!(sum == long as i64, "the last counts come to {sum} where {long} page views were long");
-            return Ok(figure.with("results", bench.count("counts")?));
+            return Ok(figure.with("results", bench.count(&bench.results)?));
         }
         Ok(figure)
     }

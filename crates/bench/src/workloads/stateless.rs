@@ -41,8 +41,7 @@ impl Stateless {
         let options = &self.options;
         let bench = Bench::new(options, "long", PAGES, USERS)?;
         let long = long_views(options.records());
-        bench.measure("stateless", topology(&options.topic, "long")?, "long", (long, long), |_, figure| {
-            Ok(figure)
-        })
+        let topology = topology(&options.topic, &bench.results)?;
+        bench.measure("stateless", topology, (long, long), |_, figure| Ok(figure))
     }
 }

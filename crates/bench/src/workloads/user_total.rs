@@ -54,8 +54,8 @@ impl UserTotal {
         let options = &self.options;
         let bench = Bench::new(options, TOTALS, PAGES, self.keys)?;
         let expect = (options.records(), options.records());
-        let topology = topology(&options.topic, TOTALS)?;
-        let figure = bench.measure("user-total", topology, TOTALS, expect, |_, figure| Ok(figure))?;
+        let topology = topology(&options.topic, &bench.results)?;
+        let figure = bench.measure("user-total", topology, expect, |_, figure| Ok(figure))?;
         Ok(figure.with("keys", self.keys))
     }
 }
@@ -79,9 +79,9 @@ impl Memory {
         options.records = Some(options.records.unwrap_or(12_000_000));
         let bench = Bench::new(&options, TOTALS, PAGES, self.keys)?;
         let expect = (options.records(), options.records());
-        let topology = topology(&options.topic, TOTALS)?;
+        let topology = topology(&options.topic, &bench.results)?;
         let (records, keys) = (options.records(), self.keys);
-        let figure = bench.measure("memory", topology, TOTALS, expect, |app, figure| {
+        let figure = bench.measure("memory", topology, expect, |app, figure| {
             let memory = app.metrics().memory;
             let total: u64 = views(records, PAGES, keys).map(|view| view.duration).sum();
             // The last results are in the log a moment before they are in the store.
@@ -116,6 +116,9 @@ pub struct Pipe {
     /// Milliseconds between commits.
     #[arg(long, default_value_t = 100)]
     commit_interval_ms: u64,
+    /// The application's id.
+    #[arg(long, default_value = "pipe")]
+    application: String,
 }
 
 impl Pipe {
@@ -128,7 +131,7 @@ impl Pipe {
         let temporary = tempfile::tempdir()?;
         let folder = options.data.as_deref().unwrap_or(temporary.path());
         let log = options.open(folder)?;
-        let config = Config::new("pipe", log.shared())
+        let config = Config::new(self.application.as_str(), log.shared())
             .state_dir(folder.join("state"))
             .commit_interval(Duration::from_millis(self.commit_interval_ms));
         let app = Streams::new(topology(&self.from, &self.to)?, config).start()?;

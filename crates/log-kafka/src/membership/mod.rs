@@ -104,6 +104,10 @@ pub trait GroupProtocol: Send {
     /// Errors are those that the member must act on: `NotAuthorised`, `UnknownTopic`, `Unreachable` when the start took longer than the
     /// configuration allows. A lost session is no error: it is `Step::Lost` of everything, and the protocol joins again by itself.
     fn poll(&mut self) -> Result<Vec<Step>>;
+    /// Whether `poll` also polls the rdkafka consumer, whose errors it wants to see; otherwise the caller does.
+    fn serves_the_consumer(&self) -> bool {
+        false
+    }
     /// The partitions of a `Step::Revoke` have been committed and are no longer read.
     fn released(&mut self, partitions: &[TopicPartition]) -> Result<()>;
     /// Proof of membership for offsets in a transaction: group, member id, and generation or member epoch.

@@ -98,6 +98,10 @@ impl Subscribed {
 }
 
 impl GroupProtocol for Subscribed {
+    fn serves_the_consumer(&self) -> bool {
+        true
+    }
+
     fn poll(&mut self) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         loop {

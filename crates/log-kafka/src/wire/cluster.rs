@@ -16,7 +16,7 @@ const FIND_COORDINATOR: i16 = 10;
 const GROUP: i8 = 0;
 
 /// One attempt to connect may take this long, so that one dead broker of three does not use up the time for the others.
-const ATTEMPT: Duration = Duration::from_secs(10);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// A topic as the brokers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct TopicInfo {
 
 /// The brokers of a cluster that have been heard of.
 pub(crate) struct Cluster<'a> {
-    config: &'a KafkaConfig,
+    pub(super) config: &'a KafkaConfig,
 }
 
 impl<'a> Cluster<'a> {
@@ -90,7 +90,7 @@ impl<'a> Cluster<'a> {
 }
 
 /// Finding the way changes nothing on the brokers: a call that failed here counts as not made.
-fn not_sent(error: WireError) -> WireError {
+pub(super) fn not_sent(error: WireError) -> WireError {
     match error {
         WireError::Broken { address, reason } => WireError::Connect { address, reason },
         other => other,

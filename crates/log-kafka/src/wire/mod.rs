@@ -10,6 +10,7 @@
 //! It does *not* carry records, does not pipeline, and does not repeat anything: its users know what may be repeated.
 
 mod cluster;
+mod groups;
 mod sasl;
 mod scram;
 mod socket;

@@ -24,9 +24,11 @@ use crate::kafka::{own_node, unique};
 
 const INSTANCE: &str = "VIGIE_CHAOS_INSTANCE";
 const KEYS: u64 = 500;
+/// Of classic groups, whose members choose it; the brokers of the tests have the same for the others.
+pub(crate) const SESSION_MS: &str = "6000";
 
 /// Counts by key, then how often each count's last digit occurs: two sub-topologies, a repartition, two stores.
-fn topology(application: &str) -> Topology {
+pub(crate) fn topology(application: &str) -> Topology {
     let mut builder = StreamsBuilder::new();
     let counts = builder
         .stream(format!("{application}-in"), Consumed::with(Utf8, I64))
@@ -45,11 +47,15 @@ fn topology(application: &str) -> Topology {
 #[test]
 fn instance() {
     let Ok(told) = std::env::var(INSTANCE) else { return };
-    let [bootstrap, application, place, dir, standbys] = told.split('|').collect::<Vec<_>>()[..] else {
+    let [bootstrap, application, place, dir, standbys, membership] = told.split('|').collect::<Vec<_>>()[..]
+    else {
         panic!("{told}")
     };
     let mut kafka = KafkaConfig::new(bootstrap.split(','));
+    kafka.membership = membership.parse().unwrap();
+    kafka.settings.insert(String::from("consumer.session.timeout.ms"), String::from(SESSION_MS));
     kafka.client_id = place.to_owned();
+    kafka.start_timeout = Duration::from_secs(120);
     let log: Arc<dyn Log> = Arc::new(KafkaLog::open(kafka).unwrap());
     let config = Config::new(application, log)
         .state_dir(dir)
@@ -96,7 +102,14 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn start(bootstrap: &str, application: &str, place: &str, dir: &Path, standbys: u32) -> Self {
+    pub(crate) fn start(
+        bootstrap: &str,
+        application: &str,
+        place: &str,
+        dir: &Path,
+        standbys: u32,
+        membership: &str,
+    ) -> Self {
         let state = dir.join(place);
         std::fs::create_dir_all(&state).unwrap();
         let output = std::fs::OpenOptions::new()
@@ -106,7 +119,10 @@ impl Instance {
             .unwrap();
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["chaos::instance", "--exact", "--nocapture"])
-            .env(INSTANCE, format!("{bootstrap}|{application}|{place}|{}|{standbys}", state.display()))
+            .env(
+                INSTANCE,
+                format!("{bootstrap}|{application}|{place}|{}|{standbys}|{membership}", state.display()),
+            )
             .stdin(Stdio::piped())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -121,6 +137,14 @@ impl Instance {
         assert!(sent.success(), "{signal} to {}", self.place);
     }
 
+    /// The end of what it said, and whether it has ended by itself.
+    pub(crate) fn check(&mut self, dir: &Path) -> (String, bool) {
+        let text = std::fs::read_to_string(dir.join(format!("{}.log", self.place))).unwrap_or_default();
+        let tail: Vec<&str> = text.lines().rev().take(20).collect();
+        let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+        (format!("-- {}\n{tail}\n", self.place), self.has_ended())
+    }
+
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -131,7 +155,7 @@ impl Instance {
         drop(self.process.stdin.take());
         let start = Instant::now();
         while self.process.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < Duration::from_secs(60), "{} does not end", self.place);
+            assert!(start.elapsed() < Duration::from_secs(180), "{} does not end", self.place);
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -162,12 +186,12 @@ impl Dice {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 /// Writes records until told to stop; says how often each key was written.
-fn write_records(
+pub(crate) fn write_records(
     log: KafkaLog,
     topic: String,
     partitions: u32,
@@ -206,7 +230,7 @@ fn write_records(
 }
 
 /// The last value of each key in a topic, read committed.
-fn last_values(log: &KafkaLog, topic: &str, values: &mut Values) {
+pub(crate) fn last_values(log: &KafkaLog, topic: &str, values: &mut Values) {
     if values.reader.is_none() {
         let ends = log.admin().offsets(topic).unwrap();
         let partitions: Vec<_> =
@@ -231,10 +255,10 @@ fn last_values(log: &KafkaLog, topic: &str, values: &mut Values) {
 }
 
 #[derive(Default)]
-struct Values {
+pub(crate) struct Values {
     reader: Option<Box<dyn vigie_log::Reader>>,
-    last: BTreeMap<String, i64>,
-    records: u64,
+    pub(crate) last: BTreeMap<String, i64>,
+    pub(crate) records: u64,
 }
 
 #[test]
@@ -253,8 +277,9 @@ fn every_record_counts_once_whatever_happens_to_the_instances() {
     }
     let dir = tempfile::tempdir().unwrap();
     let bootstrap = cluster.fact("bootstrap").to_owned();
-    let begin =
-        |place: usize| Instance::start(&bootstrap, &application, &format!("i{place}"), dir.path(), standbys);
+    let begin = |place: usize| {
+        Instance::start(&bootstrap, &application, &format!("i{place}"), dir.path(), standbys, "auto")
+    };
     let mut instances: BTreeMap<usize, Instance> = (0..2).map(|place| (place, begin(place))).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let writer =
@@ -347,7 +372,14 @@ fn every_record_counts_once_whatever_happens_to_the_instances() {
         if seen_counts.last == counts && seen_digits.last == digits {
             break;
         }
-        if settle.elapsed() > Duration::from_secs(90) {
+        for (place, instance) in &mut instances {
+            if instance.has_ended() {
+                let text = std::fs::read_to_string(dir.path().join(format!("i{place}.log"))).unwrap();
+                panic!("CHAOS_SEED={seed}: instance {place} has ended by itself:\n{text}");
+            }
+        }
+        // Ends a hang; a machine under load may need most of it.
+        if settle.elapsed() > Duration::from_secs(300) {
             let mut logs = String::new();
             for place in 0..3 {
                 let text =

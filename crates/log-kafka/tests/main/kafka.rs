@@ -42,7 +42,10 @@ impl Cluster {
     }
 
     pub fn config(&self) -> KafkaConfig {
-        KafkaConfig::from_url(&format!("kafka://{}", self.fact("bootstrap"))).unwrap()
+        let mut config = KafkaConfig::from_url(&format!("kafka://{}", self.fact("bootstrap"))).unwrap();
+        // Only ends a hang: the first answers take long where everything is being compiled beside.
+        config.start_timeout = std::time::Duration::from_secs(120);
+        config
     }
 
     pub fn log(&self) -> KafkaLog {

@@ -8,9 +8,11 @@
     reason = "tests, and the helpers beside them"
 )]
 
+mod brokers;
 mod chaos;
 mod contract;
 mod crash;
+mod failover;
 mod groups;
 mod kafka;
 mod proxy;

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vigie_log::{Consequence, Log, LogError, MemberConfig, ProducerConfig, Result, TopicSpec};
-use vigie_log_kafka::{KafkaConfig, KafkaLog, Sasl, ScramHash, Secret, Security, Tls};
+use vigie_log_kafka::{KafkaConfig, KafkaLog, MembershipMode, Sasl, ScramHash, Secret, Security, Tls};
 
 use crate::kafka::{Cluster, secured, unique};
 use crate::trouble::{at, batch, count, poll_until, producer, put, values};
@@ -25,11 +26,15 @@ fn scram(user: &str) -> Sasl {
 }
 
 fn open(cluster: &Cluster, listener: &str, tls: Option<Tls>, sasl: Option<Sasl>) -> Result<KafkaLog> {
+    KafkaLog::open(config(cluster, listener, tls, sasl))
+}
+
+fn config(cluster: &Cluster, listener: &str, tls: Option<Tls>, sasl: Option<Sasl>) -> KafkaConfig {
     let mut config = KafkaConfig::from_url(&format!("kafka://{}", cluster.fact(listener))).unwrap();
     config.client_id = String::from("app");
     config.start_timeout = Duration::from_secs(30);
     config.security = Security { tls, sasl };
-    KafkaLog::open(config)
+    config
 }
 
 fn pem(cluster: &Cluster, name: &str) -> PathBuf {
@@ -74,6 +79,74 @@ fn every_way_in_leads_in() {
     works(
         &open(&cluster, "sasl_ssl", ca(&cluster), Some(Sasl::OauthBearer { token: secret(token) })).unwrap(),
     );
+}
+
+/// The connection over which the members of a streams group are told their tasks is not librdkafka's: it takes the same logins.
+#[test]
+fn streams_groups_take_the_same_logins() {
+    let Some(cluster) = secured() else { return };
+    let certificate = Tls {
+        certificate: Some(pem(&cluster, "client.crt")),
+        key: Some(pem(&cluster, "client.key")),
+        ..ca(&cluster).unwrap()
+    };
+    let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhcHAiLCJpYXQiOjEsImV4cCI6NDEwMjQ0NDgwMH0.";
+    for (listener, tls, sasl) in [
+        ("sasl_ssl", ca(&cluster), Some(scram("app"))),
+        ("sasl_ssl", ca(&cluster), Some(Sasl::OauthBearer { token: secret(token) })),
+        ("ssl", Some(certificate), None),
+    ] {
+        let listener = format!("{listener} {:?}", sasl);
+        let mut config = config(&cluster, listener.split(' ').next().unwrap(), tls, sasl);
+        // Not `auto`: that would take another protocol when this one is refused.
+        config.membership = MembershipMode::Streams;
+        let log = KafkaLog::open(config).unwrap();
+        let application = unique("app-streams");
+        for topic in ["in", "counts", "digits"] {
+            log.admin().create_topic(&TopicSpec::new(format!("{application}-{topic}"), 1)).unwrap();
+        }
+        let state = tempfile::tempdir().unwrap();
+        let config =
+            vigie_streams::Config::new(application.as_str(), Arc::new(log.clone())).state_dir(state.path());
+        let app = vigie_streams::Streams::new(crate::chaos::topology(&application), config).start().unwrap();
+        let mut records = batch(&[]);
+        for _ in 0..3 {
+            records.push(1_000, Some(b"k1"), Some(&1_i64.to_be_bytes()), &[]);
+        }
+        let mut writer = producer(&log, &unique("app-writer"));
+        writer.begin().unwrap();
+        writer.append(&at(&format!("{application}-in"), 0), &mut records).unwrap();
+        writer.commit().unwrap();
+        let counts = at(&format!("{application}-counts"), 0);
+        let mut reader = log.reader(std::slice::from_ref(&counts)).unwrap();
+        let (start, mut last) = (Instant::now(), 0);
+        while last != 3 {
+            assert!(
+                start.elapsed() < Duration::from_secs(120),
+                "{listener}: {last} of 3; {:?}, {:?}, {:?}",
+                app.error(),
+                app.metrics(),
+                log.admin().describe_group(&application)
+            );
+            for record in
+                reader.poll(Duration::from_millis(100)).unwrap().iter().flat_map(|of| of.batch.iter())
+            {
+                last = i64::from_be_bytes(record.value.unwrap().try_into().unwrap());
+            }
+        }
+        let (start, all) = (Instant::now(), 3);
+        loop {
+            let group = log.admin().describe_group(&application).unwrap();
+            let owned: usize = group.members.iter().map(|(_, owned)| owned.len()).sum();
+            let committed = group.committed.contains(&(at(&format!("{application}-in"), 0), 3));
+            if committed && owned == all {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(120), "{listener}: {group:?}");
+        }
+        assert!(log.admin().list_groups().unwrap().contains(&application), "{listener}");
+        assert!(app.close(Duration::from_secs(60)));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! The child is this test binary once more.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ use crate::trouble::{at, producer};
 
 const RECORDS: usize = 12_000;
 const PARTITIONS: u32 = 4;
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Ends a hang; a machine under load may need most of it.
+const PATIENCE: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const CHILD: &str = "VIGIE_TEST_STREAMS_CHILD";
 
@@ -61,6 +62,7 @@ fn child() {
     let [bootstrap, application, mode, state] = words[..] else { panic!("{text}") };
     let mut config = KafkaConfig::from_url(&format!("kafka://{bootstrap}")).unwrap();
     config.membership = mode.parse().unwrap();
+    config.start_timeout = Duration::from_secs(120);
     let log: Arc<dyn Log> = Arc::new(KafkaLog::open(config).unwrap());
     let topology = page_count(&format!("{application}-in"), &format!("{application}-out"));
     let client = Path::new(state).file_name().unwrap().to_string_lossy().into_owned();
@@ -76,32 +78,51 @@ fn child() {
     panic!("the program ended: {:?}", app.error());
 }
 
-struct Process(Child);
+struct Process {
+    child: Child,
+    said: PathBuf,
+}
 
 impl Process {
     fn start(bootstrap: &str, application: &str, mode: &str, state: &Path) -> Self {
         let told = format!("{bootstrap} {application} {mode} {}", state.display());
+        let said = state.with_extension("log");
+        let output = std::fs::File::create(&said).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "streams::child", "--nocapture"])
             .env(CHILD, told)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             .spawn()
             .unwrap();
-        Self(child)
+        Self { child, said }
+    }
+
+    /// The end of what it said.
+    fn said(&self) -> String {
+        let text = std::fs::read_to_string(&self.said).unwrap_or_default();
+        let tail: Vec<&str> = text.lines().rev().take(25).collect();
+        format!("-- {}\n{}\n", self.said.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Fails if it has ended by itself.
+    fn check(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "a process ended by itself, {ended:?}:\n{}", self.said());
     }
 
     fn kill(mut self) {
-        assert!(self.0.try_wait().unwrap().is_none(), "a process ended by itself; what it said is above");
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.check();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -188,7 +209,12 @@ fn survives_kills(mode: MembershipMode, word: &str) {
         }
         let (have, want) = (counted.values().sum::<i64>(), expected.values().sum::<i64>());
         assert!(have <= want, "{have} of {want}: something was counted twice");
-        assert!(began.elapsed() < PATIENCE, "{have} of {want} were counted");
+        let mut said = String::new();
+        for process in [&mut first, &mut second].into_iter().flatten() {
+            process.check();
+            said += &process.said();
+        }
+        assert!(began.elapsed() < PATIENCE, "{have} of {want} were counted\n{said}");
         std::thread::sleep(Duration::from_millis(300));
     }
     // The internal topics are as Kafka Streams would have made them.
