@@ -18,6 +18,13 @@ ROWS = [
     ("latency-10", "p99_ms", "latency p99, commits each 10 ms"),
 ]
 
+
+
+def show(value):
+    """As many digits as a reader needs."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 found = {}
 for line in open(sys.argv[1], encoding="utf-8"):
     figure = json.loads(line)
@@ -30,8 +37,7 @@ for name, field, title in ROWS:
     if not theirs or not ours:
         continue
     ratio = ours / theirs if field == "rec_per_s" else theirs / ours
-    print(f"| {title} | {theirs:,.4g} | {ours:,.4g} | {ratio:.1f} x |" if theirs < 1e5 else
-          f"| {title} | {theirs:,.0f} | {ours:,.0f} | {ratio:.1f} x |")
+    print(f"| {title} | {show(theirs)} | {show(ours)} | {ratio:.1f} x |")
 for name in ("equal-page-count", "equal-user-total"):
     if (name, "both") in found:
         print(f"\n{name}: {found[name, 'both']['equal_keys']:,} keys, the same values in both and as counted over the input")

@@ -100,8 +100,10 @@ impl KafkaConfig {
                     ("fetch.wait.max.ms", "100"),
                     // By default fetching pauses for a whole second when a queue has been full.
                     ("fetch.queue.backoff.ms", "5"),
-                    // Of each partition, since each has its own queue.
-                    ("queued.max.messages.kbytes", "4096"),
+                    // Of each partition, since each has its own queue. A small record costs several times its size there, so that these two are
+                    // what a program's memory is spent on.
+                    ("queued.max.messages.kbytes", "2048"),
+                    ("queued.min.messages", "20000"),
                     ("auto.offset.reset", "earliest"),
                     // Classic groups learn from it that partitions were added.
                     ("topic.metadata.refresh.interval.ms", "10000"),
@@ -129,8 +131,9 @@ impl KafkaConfig {
                     ("batch.num.messages", "10000"),
                     // The topic's limit decides, and is named in the error.
                     ("message.max.bytes", "100000000"),
-                    ("queue.buffering.max.kbytes", "65536"),
-                    ("queue.buffering.max.messages", "500000"),
+                    ("queue.buffering.max.kbytes", "32768"),
+                    // Some 250 bytes each beside its own; whoever writes faster waits.
+                    ("queue.buffering.max.messages", "100000"),
                     ("compression.type", "lz4"),
                     ("socket.timeout.ms", &timeout),
                 ] {

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use vigie_log::Log;
 use vigie_log_embedded::EmbeddedLog;
 #[cfg(feature = "kafka")]
-use vigie_log_kafka::KafkaLog;
+use vigie_log_kafka::{KafkaConfig, KafkaLog};
 
 use super::log_append::{Promise, open};
 
@@ -31,6 +31,9 @@ pub struct LogOptions {
     /// Host and port of a Kafka broker; for `--log kafka`.
     #[arg(long)]
     pub bootstrap: Option<String>,
+    /// A setting of librdkafka, `NAME=VALUE`, for this run; may be given several times. For `--log kafka`.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
     /// Folder of the embedded log and of the state, kept at the end; a new one, removed at the end, by default.
     #[arg(long)]
     pub data: Option<PathBuf>,
@@ -55,19 +58,24 @@ impl LogOptions {
             Kind::Kafka => {
                 let bootstrap =
                     self.bootstrap.as_deref().context("--log kafka needs --bootstrap HOST:PORT")?;
-                open_kafka(bootstrap)
+                open_kafka(bootstrap, &self.settings)
             }
         }
     }
 }
 
 #[cfg(feature = "kafka")]
-fn open_kafka(bootstrap: &str) -> Result<OpenLog> {
-    Ok(OpenLog::Kafka(Arc::new(KafkaLog::connect(&format!("kafka://{bootstrap}"))?)))
+fn open_kafka(bootstrap: &str, settings: &[String]) -> Result<OpenLog> {
+    let mut config = KafkaConfig::from_url(&format!("kafka://{bootstrap}"))?;
+    for setting in settings {
+        let (name, value) = setting.split_once('=').context("--set wants NAME=VALUE")?;
+        config.settings.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(OpenLog::Kafka(Arc::new(KafkaLog::open(config)?)))
 }
 
 #[cfg(not(feature = "kafka"))]
-fn open_kafka(_: &str) -> Result<OpenLog> {
+fn open_kafka(_: &str, _: &[String]) -> Result<OpenLog> {
     anyhow::bail!("this program was built without the feature `kafka`: build it with it")
 }
 

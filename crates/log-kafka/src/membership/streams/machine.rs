@@ -39,6 +39,9 @@ use super::tasks::{Assignment, Tasks};
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 /// Between heartbeats of a member that waits for its first tasks or for topics to appear.
 const SETTLING: Duration = Duration::from_millis(250);
+/// The same in the first moment after a join or a change, which is when a broker that need not wait for others assigns.
+const HURRY: Duration = Duration::from_millis(50);
+const HURRY_FOR: Duration = Duration::from_secs(1);
 /// For how long after a join or a change heartbeats come faster.
 const SETTLE_FOR: Duration = Duration::from_secs(15);
 /// Wait before the first repetition of what failed; doubled each time.
@@ -390,7 +393,10 @@ impl Machine {
         self.due = match self.phase {
             Phase::Rejoining | Phase::Leaving => now,
             _ if self.unreported() => now,
-            _ if soon => now + SETTLING.min(self.interval),
+            _ if soon => {
+                let hurries = self.settle_until.is_some_and(|until| now + SETTLE_FOR < until + HURRY_FOR);
+                now + (if hurries { HURRY } else { SETTLING }).min(self.interval)
+            }
             _ => now + self.interval,
         };
     }

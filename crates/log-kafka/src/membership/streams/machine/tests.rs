@@ -161,7 +161,7 @@ fn a_member_alone_waits_for_its_topics_and_takes_all() {
         .gets(remarking(1, StatusCode::MissingInternal, "Internal topics are missing: app-x"))
         .tells("")
         // Not a whole interval: the broker makes the topics within a moment.
-        .sends("wait 250ms")
+        .sends("wait 50ms")
         .passes(250)
         .sends("1 as before")
         .gets(remarking(2, StatusCode::Delayed, "Assignment delayed"))
@@ -211,7 +211,7 @@ fn the_receiver_gets_its_tasks_when_the_giver_has_released_them() {
         .sends("0 join")
         .gets(giving(4, ""))
         .tells("")
-        .sends("wait 250ms")
+        .sends("wait 50ms")
         .passes(250)
         .sends("4 as before")
         .gets(giving(4, "0:2 0:3"))
