@@ -39,8 +39,11 @@ pub(crate) fn record_key(slot: Slot, base: Offset) -> [u8; 16] {
     key
 }
 
+/// Bytes before the batch in the value of an entry.
+pub(crate) const NOTE_BYTES: usize = 1 + 8 + 8 + 8;
+
 pub(crate) fn entry_value(entry: &Entry) -> Vec<u8> {
-    let mut value = Vec::with_capacity(25 + entry.batch.bytes());
+    let mut value = Vec::with_capacity(NOTE_BYTES + entry.batch.bytes());
     value.put_u8(VERSION);
     value.put_u64_le(entry.note.appended_before);
     value.put_i64_le(entry.note.running_max);

@@ -64,12 +64,12 @@ pub struct EmbeddedConfig {
 }
 
 impl EmbeddedConfig {
-    /// Every commit on disk, 48 MiB of memory, Kafka's retention, maintenance each half minute.
+    /// Every commit on disk, 32 MiB of memory, Kafka's retention, maintenance each half minute.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             durability: Durability::Commit,
             clock,
-            cache_bytes: 48 << 20,
+            cache_bytes: 32 << 20,
             topic_defaults: TopicDefaults::default(),
             maintenance_interval: Some(Duration::from_secs(30)),
         }

@@ -250,8 +250,11 @@ impl Storage for Store {
                     }
                     Write::Append { slot, entry } => {
                         let key = keys::record_key(slot, entry.batch.base_offset());
-                        batch.insert(&open.records, key, keys::entry_value(&entry));
-                        appended.push((slot, entry));
+                        // The newest batches are kept in the bytes that the write buffer has of them.
+                        let value = Slice::from(keys::entry_value(&entry));
+                        batch.insert(&open.records, key, value.clone());
+                        let encoded = Bytes::from_owner(Owned(value)).slice(keys::NOTE_BYTES..);
+                        appended.push((slot, Entry { batch: entry.batch.in_place(&encoded), ..entry }));
                     }
                     Write::Replace { slot, entry } => {
                         let base = entry.batch.base_offset();

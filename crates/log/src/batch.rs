@@ -128,6 +128,15 @@ impl RecordBatch {
         self
     }
 
+    /// The same batch, its records read where they lie in `encoded`, what [`encode`](Self::encode) made of it: so that a log which keeps those bytes keeps
+    /// the records once.
+    pub fn in_place(self, encoded: &Bytes) -> Self {
+        match encoded.len() == self.bytes() {
+            true => Self { body: encoded.slice(HEADER..), ..self },
+            false => self,
+        }
+    }
+
     /// The records in order.
     pub fn iter(&self) -> Records<'_> {
         Records {
@@ -489,7 +498,10 @@ mod tests {
 
     #[test]
     fn what_is_put_in_comes_out() {
-        for batch in [sample(), RecordBatch::decode(Bytes::from(sample().encode())).unwrap()] {
+        let encoded = Bytes::from(sample().encode());
+        let in_place = sample().in_place(&encoded);
+        assert!(encoded.as_ptr_range().contains(&in_place.body.as_ptr()));
+        for batch in [sample(), RecordBatch::decode(encoded).unwrap(), in_place] {
             let records: Vec<_> = batch.iter().collect();
             assert_eq!(records.iter().map(|r| r.offset).collect::<Vec<_>>(), [40, 41, 42]);
             assert_eq!(records.iter().map(|r| r.timestamp).collect::<Vec<_>>(), [1000, 900, i64::MAX]);

@@ -65,7 +65,15 @@ impl LogAppend {
 
 /// Opens an embedded log.
 pub fn open(folder: &Path, durability: Promise) -> Result<Arc<EmbeddedLog>> {
+    open_with(folder, durability, None)
+}
+
+/// The same with so many MiB of memory.
+pub fn open_with(folder: &Path, durability: Promise, cache_mb: Option<usize>) -> Result<Arc<EmbeddedLog>> {
     let mut config = EmbeddedConfig::new(Arc::new(SystemClock::new()));
+    if let Some(mb) = cache_mb {
+        config.cache_bytes = mb << 20;
+    }
     config.durability = match durability {
         Promise::Commit => Durability::Commit,
         Promise::Interval => Durability::Interval(Duration::from_millis(100)),

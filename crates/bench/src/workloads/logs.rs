@@ -11,7 +11,7 @@ use vigie_log_embedded::EmbeddedLog;
 #[cfg(feature = "kafka")]
 use vigie_log_kafka::{KafkaConfig, KafkaLog};
 
-use super::log_append::{Promise, open};
+use super::log_append::{Promise, open_with};
 
 /// The kinds of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +34,9 @@ pub struct LogOptions {
     /// A setting of librdkafka, `NAME=VALUE`, for this run; may be given several times. For `--log kafka`.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub settings: Vec<String>,
+    /// MiB of memory for the embedded log's caches and write buffers; its default when not given.
+    #[arg(long)]
+    pub log_cache_mb: Option<usize>,
     /// Folder of the embedded log and of the state, kept at the end; a new one, removed at the end, by default.
     #[arg(long)]
     pub data: Option<PathBuf>,
@@ -53,7 +56,7 @@ impl LogOptions {
         match self.log {
             Kind::Embedded => {
                 ensure!(self.bootstrap.is_none(), "--bootstrap needs --log kafka");
-                Ok(OpenLog::Embedded(open(&folder.join("log"), Promise::Interval)?))
+                Ok(OpenLog::Embedded(open_with(&folder.join("log"), Promise::Interval, self.log_cache_mb)?))
             }
             Kind::Kafka => {
                 let bootstrap =

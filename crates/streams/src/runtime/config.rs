@@ -100,7 +100,7 @@ impl Config {
             start: StartAt::Earliest,
             max_task_idle: Some(Duration::ZERO),
             idle_source_timeout: None,
-            max_poll_bytes: 4 << 20,
+            max_poll_bytes: 2 << 20,
             cache_entries: 1 << 20,
             memory_budget: 192 << 20,
             replication_factor: 1,

@@ -49,6 +49,8 @@ impl Retention {
     }
 }
 
+/// So many windows stay in the cache whether they change or not.
+const OLD_WINDOWS: usize = if cfg!(test) { 4 } else { 1024 };
 /// Expired windows removed by one commit, at most.
 const EXPIRE_AT_ONCE: usize = 65_536;
 
@@ -57,6 +59,8 @@ pub(super) struct Entry<V> {
     /// When the entry was last written, for tombstones too.
     pub(super) written: Timestamp,
     fresh: bool,
+    /// The number of the last commit that it changed in.
+    changed: u32,
     /// Its place among the results that wait for the commit, counted from 1; 0: none does.
     pub(super) unsent: u32,
 }
@@ -88,6 +92,10 @@ pub(crate) struct TypedStore<Q, V> {
     /// Whether entries stay in the cache after a commit.
     pub(super) cached: bool,
     pub(super) waiting: Waiting<V>,
+    /// Counts commits, around and around.
+    commit: u32,
+    /// Entries that changed since the last.
+    changes: usize,
     /// The cache's part of the memory budget; not counted in tests and in the test driver.
     held: Option<(MemoryBudget, Held)>,
     /// Bytes of a key and its value as they were written last, on average: what they have on the heap is about that.
@@ -123,6 +131,8 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             scratch: Vec::new(),
             cached: true,
             waiting: Waiting::default(),
+            commit: 0,
+            changes: 0,
             held: None,
             entry_bytes: 32,
         })
@@ -199,8 +209,9 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
             None => None,
         };
         let written = value.as_ref().map_or(-1, |(_, at)| *at);
-        let (index, _) =
-            self.cache.insert_full(key.clone(), Entry { value, written, fresh: false, unsent: 0 });
+        let (index, _) = self
+            .cache
+            .insert_full(key.clone(), Entry { value, written, fresh: false, changed: 0, unsent: 0 });
         Ok(index)
     }
 
@@ -271,7 +282,7 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> TypedStor
     pub(crate) fn spill(&mut self) -> Result<(), StateError> {
         for slot in std::mem::take(&mut self.fresh) {
             let Some((key, entry)) = self.cache.get_index_mut(slot) else { continue };
-            entry.fresh = false;
+            (entry.fresh, entry.changed) = (false, self.commit);
             let mut local = Vec::with_capacity(32);
             let encoded = self.keys.local(key, &mut local);
             let mut value = Vec::with_capacity(TIMESTAMP_BYTES + 8);
@@ -402,11 +413,12 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
                 changelog.push(written.max(0), Some(&key_out), value, &[]);
             }
         };
+        self.changes = self.fresh.len() + self.overlay.len();
         if self.overlay.is_empty() {
             let (mut bytes, mut count) = (0, 0);
             for slot in self.fresh.drain(..) {
                 let Some((key, entry)) = self.cache.get_index_mut(slot) else { continue };
-                entry.fresh = false;
+                (entry.fresh, entry.changed) = (false, self.commit);
                 let put = self.staged.push_with(
                     |out| self.keys.local(key, out),
                     |out| encode_value(&*self.values, entry.value.as_ref(), out),
@@ -451,6 +463,13 @@ impl<Q: Hash + Eq + Clone + Send + 'static, V: Clone + Send + 'static> AnyStore 
     fn committed(&mut self, cache_entries: usize) {
         self.committed_observed = self.observed;
         self.committed_latest = self.latest;
+        if self.retention.is_some() && self.cache.len() > 4 * self.changes + OLD_WINDOWS {
+            // Windows pass: what the last commit did not touch is for the most part never touched again.
+            let now = self.commit;
+            self.cache.retain(|_, entry| entry.changed == now);
+            self.cache.shrink_to(2 * self.cache.len() + OLD_WINDOWS);
+        }
+        self.commit = self.commit.wrapping_add(1);
         let bytes = self.cache_bytes();
         let share = self.held.as_ref().map_or(usize::MAX, |(budget, _)| budget.cache_share());
         if self.cache.len() > cache_entries || bytes > share || !self.cached {
