@@ -20,6 +20,7 @@ pub mod coordinator;
 mod error;
 mod partitioner;
 mod publisher;
+mod read;
 mod settings;
 mod simulated;
 mod topic;
@@ -30,6 +31,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Consequence, LogError, Result};
 pub use partitioner::{murmur2, partition_for_key};
 pub use publisher::{Ack, Message, Publisher, TryPublishError};
+pub use read::{Span, read_spans};
 pub use settings::{TopicDefaults, TopicSettings, check_spec, is_internal};
 pub use simulated::{Faults, SimulatedLog};
 pub use topic::{

@@ -68,6 +68,7 @@ macro_rules! contract_rules {
             order_is_kept_within_a_partition
             offsets_increase_strictly
             everything_in_a_record_survives
+            what_is_there_is_read_once_from_here_to_there
             open_and_aborted_transactions_are_hidden
             records_and_offsets_appear_together
             a_failed_transaction_leaves_nothing

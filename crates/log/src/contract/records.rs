@@ -1,11 +1,12 @@
 //! Rules about records and transactions.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::{
     PATIENCE, Subject, at, batch, committed, create, member, poll_until, producer, put, rows, text, values,
 };
-use crate::{BatchBuilder, Header, LogError, MemberConfig, TopicPartition};
+use crate::{BatchBuilder, Header, LogError, MemberConfig, Span, TopicPartition, read_spans};
 
 pub fn order_is_kept_within_a_partition(subject: &mut dyn Subject) {
     let topic = create(subject, "order", 2);
@@ -91,6 +92,53 @@ pub fn everything_in_a_record_survives(subject: &mut dyn Subject) {
             }
         }
     }
+}
+
+pub fn what_is_there_is_read_once_from_here_to_there(subject: &mut dyn Subject) {
+    let topic = create(subject, "spans", 2);
+    for round in 0..5 {
+        put(subject, &at(&topic, 0), 1, &[&format!("k{round}=v"), "gone="]);
+        let mut aborted = producer(subject, None);
+        aborted.begin().unwrap();
+        aborted.append(&at(&topic, 0), &mut batch(&["lost"])).unwrap();
+        aborted.abort().unwrap();
+    }
+    let log = subject.log();
+    let spans = Span::all(&*log.admin(), &topic).unwrap();
+    assert_eq!(spans.len(), 2);
+    assert!(spans[1].is_empty() && !spans[0].is_empty());
+    // Written later, so not part of what was there.
+    put(subject, &at(&topic, 0), 1, &["late=v"]);
+    put(subject, &at(&topic, 1), 1, &["late=v"]);
+    let read = |spans: &[Span]| {
+        let mut found: Vec<(i64, String, bool)> = Vec::new();
+        let outcome = read_spans(&*log, spans, |_, record| {
+            found.push((record.offset, text(record.key).unwrap(), record.value.is_some()));
+            ControlFlow::<()>::Continue(())
+        });
+        assert_eq!(outcome.unwrap(), None);
+        found
+    };
+    let all = read(&spans);
+    let keys: Vec<_> = all.iter().map(|(_, key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["k0", "gone", "k1", "gone", "k2", "gone", "k3", "gone", "k4", "gone"]);
+    assert!(all.iter().all(|(_, key, there)| *there == (key != "gone")), "tombstones are seen: {all:?}");
+    // From one record up to, and without, another; a span that ends in what was aborted ends all the same.
+    let part = Span { from: all[1].0, to: all[5].0, ..spans[0].clone() };
+    assert_eq!(read(std::slice::from_ref(&part)), all[1..5]);
+    let tail = Span { from: all[9].0 + 1, ..spans[0].clone() };
+    assert_eq!(read(&[tail]), []);
+    assert_eq!(read(&[spans[0].clone().last(1_000)]), all);
+    let third = read_spans(&*log, &spans, |_, record| {
+        if record.offset == all[2].0 {
+            ControlFlow::Break(text(record.key))
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert_eq!(third.unwrap(), Some(Some(String::from("k1"))));
+    assert_eq!(Span::all_if_there(&*log.admin(), &subject.name("nowhere")).unwrap(), []);
+    assert!(matches!(Span::all(&*log.admin(), &subject.name("nowhere")), Err(LogError::UnknownTopic { .. })));
 }
 
 pub fn open_and_aborted_transactions_are_hidden(subject: &mut dyn Subject) {

@@ -1,11 +1,12 @@
 //! Faults of the simulated log strike as announced, and lose nothing that was acknowledged.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use vigie_log::{
     BatchBuilder, Faults, Log, LogError, ManualClock, Member, MemberConfig, Producer, ProducerConfig,
-    SimulatedLog, TopicPartition, TopicSpec,
+    SimulatedLog, Span, TopicPartition, TopicSpec, read_spans,
 };
 
 fn log() -> (Arc<ManualClock>, SimulatedLog, TopicPartition) {
@@ -160,4 +161,47 @@ fn handles_of_before_a_restart_are_closed() {
     assert!(matches!(producer.commit(), Err(LogError::Closed)));
     assert!(matches!(member.poll(Duration::ZERO), Err(LogError::Closed)));
     assert_eq!(latest(&log), 0);
+}
+
+#[test]
+fn what_is_there_is_read_once_through_repeated_and_empty_answers() {
+    let (_, log, to) = log();
+    let mut producer = producer(&log);
+    for _ in 0..50 {
+        begin(&mut *producer, &to);
+        producer.commit().unwrap();
+    }
+    let spans = Span::all(&*log.admin(), "t").unwrap();
+    log.set_faults(Faults { duplicate_poll: 0.5, empty_poll: 0.5, ..Faults::default() });
+    let mut seen = Vec::new();
+    let whole = read_spans::<()>(&log, &spans, |_, record| {
+        seen.push(record.offset);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(whole.unwrap(), None);
+    assert_eq!(seen, (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_removed_while_it_is_read_is_no_error() {
+    let (_, log, to) = log();
+    let mut producer = producer(&log);
+    for _ in 0..3 {
+        begin(&mut *producer, &to);
+        producer.commit().unwrap();
+    }
+    let spans = Span::all(&*log.admin(), "t").unwrap();
+    log.admin().delete_records(&to, 2).unwrap();
+    let mut seen = Vec::new();
+    read_spans::<()>(&log, &spans, |_, record| {
+        seen.push(record.offset);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(seen, [2]);
+    log.admin().delete_records(&to, 3).unwrap();
+    assert_eq!(read_spans::<()>(&log, &spans, |_, _| panic!("nothing is there")).unwrap(), None);
+    log.admin().delete_topic("t").unwrap();
+    let gone = read_spans::<()>(&log, &spans, |_, _| ControlFlow::Continue(()));
+    assert!(matches!(gone, Err(LogError::UnknownTopic { .. })), "{gone:?}");
 }

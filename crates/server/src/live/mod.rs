@@ -22,7 +22,7 @@ pub(crate) use index::{Index, Risk};
 pub(crate) use latency::Latency;
 pub(crate) use pending::KEYS;
 pub(crate) use ring::{Next, Ring};
-pub(crate) use tail::{NOTHING_NEW, page_count};
+pub(crate) use tail::page_count;
 
 use crate::app::App;
 use crate::metrics::Metrics;

@@ -42,8 +42,6 @@ const BETWEEN: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 /// Topics rarely get more partitions, and asking costs a round trip for each topic.
 const MORE_PARTITIONS: Duration = Duration::from_secs(30);
-/// How long a read of what is known to be there waits: in the process it is there at once, over a network it takes a round trip.
-pub(crate) const NOTHING_NEW: Duration = Duration::from_secs(1);
 
 /// Runs until the live stream is dropped.
 pub(super) fn run(shared: &Shared, parts: &LiveParts) {

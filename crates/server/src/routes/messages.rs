@@ -1,6 +1,7 @@
 //! The browser of messages. Personal fields are masked by the contracts before anything else is done with a record.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,11 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vigie_contracts::{Contract, Contracts};
 use vigie_domain::{Origin, topics};
-use vigie_log::{Log, RecordRef, TopicPartition};
+use vigie_log::{Log, RecordRef, Span, read_spans};
 
 use crate::app::{Context, blocking};
 use crate::http::extract::{Query, limit};
-use crate::live::NOTHING_NEW;
 use crate::problem::Problem;
 
 pub(crate) const MASKED: &str = "[personal]";
@@ -138,41 +138,31 @@ fn read(
     each: &mut dyn FnMut(u32, &RecordRef<'_>),
     total: &mut u64,
 ) -> Result<(), Problem> {
-    let ends = log.admin().offsets(topic)?;
+    let spans = Span::all(&*log.admin(), topic)?;
     if let Some(partition) = only
-        && partition as usize >= ends.len()
+        && partition as usize >= spans.len()
     {
         return Err(Problem::not_found(
-            format!("topic {topic} has no partition {partition} (it has {})", ends.len()),
+            format!("topic {topic} has no partition {partition} (it has {})", spans.len()),
             "leave `partition` out to read all",
         ));
     }
-    let wanted = i64::try_from(count).unwrap_or(i64::MAX);
-    for (number, ends) in (0_u32..).zip(&ends).filter(|(number, _)| only.is_none_or(|only| only == *number)) {
-        *total += u64::try_from(ends.latest - ends.earliest).unwrap_or(0);
-        let start = match from {
-            From::Earliest => ends.earliest,
-            From::Latest => (ends.latest - wanted).max(ends.earliest),
-            From::Offset(offset) => offset.clamp(ends.earliest, ends.latest),
+    for span in spans.into_iter().filter(|span| only.is_none_or(|only| only == span.partition.partition)) {
+        *total += u64::try_from(span.to - span.from).unwrap_or(0);
+        let span = match from {
+            From::Earliest => span,
+            From::Latest => span.last(count),
+            From::Offset(offset) => Span { from: offset.clamp(span.from, span.to), ..span },
         };
-        let partition = TopicPartition::new(topic, number);
-        let mut reader = log.reader(std::slice::from_ref(&partition))?;
-        reader.seek(&partition, start)?;
-        let mut seen = 0;
-        while seen < wanted && reader.position(&partition).is_some_and(|at| at < ends.latest) {
-            let before = reader.position(&partition);
-            for batch in reader.poll(NOTHING_NEW)? {
-                for record in batch.batch.iter() {
-                    if record.offset >= start && record.offset < ends.latest && seen < wanted {
-                        seen += 1;
-                        each(number, &record);
-                    }
-                }
+        let mut left = count;
+        read_spans(log, &[span], |partition, record| {
+            if left == 0 {
+                return ControlFlow::Break(());
             }
-            if reader.position(&partition) == before {
-                break;
-            }
-        }
+            left -= 1;
+            each(partition.partition, record);
+            ControlFlow::Continue(())
+        })?;
     }
     Ok(())
 }

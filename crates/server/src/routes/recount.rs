@@ -7,6 +7,7 @@
 //! meanwhile, or what was counted while records were under way, is `in_flight`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
 use vigie_domain::{Alert, EventType, PageCount, Score, ShopEvent, User, topics};
-use vigie_log::{LogError, RecordRef, TopicPartition};
+use vigie_log::{LogError, RecordRef, Span, read_spans};
 
 use crate::app::{Context, blocking};
-use crate::live::{NOTHING_NEW, page_count};
+use crate::live::page_count;
 use crate::ports::Find;
 use crate::problem::Problem;
 use crate::views::{self, AnomalyDoc, CustomerDoc, EventStatRow};
@@ -74,29 +75,12 @@ struct FromLog {
 
 /// Reads a topic up to its ends now. A topic that is not there has no records.
 fn each(context: &Context, topic: &str, see: &mut dyn FnMut(&RecordRef<'_>)) -> Result<(), Problem> {
-    let log = &context.app.log;
-    let ends = match log.admin().offsets(topic) {
-        Ok(ends) => ends,
-        Err(LogError::UnknownTopic { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for (number, ends) in (0_u32..).zip(ends) {
-        let partition = TopicPartition::new(topic, number);
-        let mut reader = log.reader(std::slice::from_ref(&partition))?;
-        reader.seek(&partition, ends.earliest)?;
-        while let Some(at) = reader.position(&partition).filter(|at| *at < ends.latest) {
-            for batch in reader.poll(NOTHING_NEW)? {
-                batch
-                    .batch
-                    .iter()
-                    .filter(|record| record.offset >= at && record.offset < ends.latest)
-                    .for_each(|record| see(&record));
-            }
-            if reader.position(&partition) == Some(at) {
-                break;
-            }
-        }
-    }
+    let log = &*context.app.log;
+    let spans = Span::all_if_there(&*log.admin(), topic)?;
+    read_spans(log, &spans, |_, record| {
+        see(record);
+        ControlFlow::<()>::Continue(())
+    })?;
     Ok(())
 }
 

@@ -4,11 +4,11 @@
 //! what was computed in service. Nothing is written to the log.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use vigie_domain::{FeatureRow, Outcome, Trigger, topics};
-use vigie_log::{Log, LogError, TopicPartition};
+use vigie_log::{Log, LogError, Span, read_spans};
 use vigie_streams::{
     DriverConfig, RawRecord, StreamsBuilder, StreamsError, TopologyError, TopologyTestDriver,
 };
@@ -17,8 +17,8 @@ use super::FeatureSet;
 use crate::pipelines::features::{self, Serving};
 use crate::pipelines::history::Happening;
 
-/// What is known to be there comes at once in the process, after a round trip over a network.
-const ARRIVES: Duration = Duration::from_secs(1);
+/// So many records of the history pass at once.
+const AT_ONCE: usize = 1_000;
 
 /// Why the history cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -91,39 +91,32 @@ pub fn replay(
     features::build(&mut builder, set, &serving);
     let topology = builder.build()?;
     let mut replayed = Replayed::default();
-    let ends = match log.admin().offsets(topics::CUSTOMER_HISTORY) {
-        Ok(ends) => ends,
-        Err(LogError::UnknownTopic { .. }) => return Ok(replayed),
-        Err(error) => return Err(error.into()),
-    };
-    for (number, ends) in (0_u32..).zip(ends) {
-        replayed.cut |= ends.earliest > 0;
+    for span in Span::all_if_there(&*log.admin(), topics::CUSTOMER_HISTORY)? {
+        replayed.cut |= span.from > 0;
         let driver = TopologyTestDriver::new(&topology, DriverConfig::default())?;
-        let partition = TopicPartition::new(topics::CUSTOMER_HISTORY, number);
-        let mut reader = log.reader(std::slice::from_ref(&partition))?;
-        reader.seek(&partition, ends.earliest)?;
         let mut waiting = Vec::new();
-        while let Some(at) = reader.position(&partition).filter(|at| *at < ends.latest) {
-            for fetched in reader.poll(ARRIVES)? {
-                for record in fetched.batch.iter().filter(|r| r.offset >= at && r.offset < ends.latest) {
-                    let raw = RawRecord {
-                        key: record.key.map(<[u8]>::to_vec),
-                        value: record.value.map(<[u8]>::to_vec),
-                        timestamp: record.timestamp,
-                        headers: vigie_streams::Headers::default(),
-                    };
-                    waiting.push(raw);
-                }
+        let failed = read_spans(log, &[span], |_, record| {
+            waiting.push(RawRecord {
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                timestamp: record.timestamp,
+                headers: vigie_streams::Headers::default(),
+            });
+            if order == Order::EventTime || waiting.len() < AT_ONCE {
+                return ControlFlow::Continue(());
             }
-            if order == Order::AsProcessed {
-                replayed.take(&driver, std::mem::take(&mut waiting))?;
+            match replayed.take(&driver, std::mem::take(&mut waiting)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(error),
             }
-            if reader.position(&partition) == Some(at) {
-                break;
-            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
         }
-        // Stable: what happened at the same millisecond stays as it was processed.
-        waiting.sort_by_key(|raw| raw.timestamp);
+        if order == Order::EventTime {
+            // Stable: what happened at the same millisecond stays as it was processed.
+            waiting.sort_by_key(|raw| raw.timestamp);
+        }
         replayed.take(&driver, waiting)?;
     }
     Ok(replayed)
@@ -228,24 +221,20 @@ pub struct Verified {
 pub fn verify(log: &dyn Log, set: &Arc<FeatureSet>) -> Result<Verified, ReplayError> {
     // Read before the replay: what is served meanwhile would be missing in it.
     let mut logged: BTreeMap<(String, Trigger), Vec<u8>> = BTreeMap::new();
-    for (number, ends) in (0_u32..).zip(log.admin().offsets(topics::CUSTOMER_FEATURES)?) {
-        let partition = TopicPartition::new(topics::CUSTOMER_FEATURES, number);
-        let mut reader = log.reader(std::slice::from_ref(&partition))?;
-        reader.seek(&partition, ends.earliest)?;
-        while let Some(at) = reader.position(&partition).filter(|at| *at < ends.latest) {
-            for fetched in reader.poll(ARRIVES)? {
-                for record in fetched.batch.iter().filter(|r| r.offset >= at && r.offset < ends.latest) {
-                    let Some(value) = record.value else { continue };
-                    let row: FeatureRow = serde_json::from_slice(value)?;
-                    if row.definitions == set.definitions() {
-                        logged.insert((row.origin.id(), row.trigger), value.to_vec());
-                    }
-                }
+    let spans = Span::all(&*log.admin(), topics::CUSTOMER_FEATURES)?;
+    let failed = read_spans(log, &spans, |_, record| {
+        let Some(value) = record.value else { return ControlFlow::Continue(()) };
+        match serde_json::from_slice::<FeatureRow>(value) {
+            Ok(row) if row.definitions == set.definitions() => {
+                logged.insert((row.origin.id(), row.trigger), value.to_vec());
             }
-            if reader.position(&partition) == Some(at) {
-                break;
-            }
+            Ok(_) => {}
+            Err(error) => return ControlFlow::Break(error),
         }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     let mut verified = Verified { logged: logged.len() as u64, ..Verified::default() };
     for (row, bytes) in replay(log, set, true, Order::AsProcessed)?.rows {

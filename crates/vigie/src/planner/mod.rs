@@ -10,15 +10,15 @@ mod plan;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use vigie_churn::assign::Comparison;
 use vigie_churn::effect::{EffectReport, RankingRule};
 use vigie_churn::ranking::EffectBasis;
 use vigie_domain::{Assignment, AssignmentState, AuditEntry, CustomerId, CustomerView, Manager, topics};
-use vigie_log::{Clock, Log, LogError, Message, Publisher, TopicPartition};
+use vigie_log::{Clock, Log, LogError, Message, Publisher, Span, read_spans};
 
 use crate::audit;
 use crate::config::AssignmentConfig;
@@ -370,25 +370,18 @@ fn message(assignment: &Assignment) -> Result<Message, PlannerError> {
         .at(assignment.updated_at))
 }
 
-/// All records of a topic as their type, partition by partition in their order.
+/// All records of a topic as their type, each partition in its order.
 fn read_all<T: serde::de::DeserializeOwned>(log: &dyn Log, topic: &str) -> Result<Vec<T>, PlannerError> {
-    let ends = log.admin().offsets(topic)?;
-    let partitions: Vec<TopicPartition> =
-        (0..ends.len()).map(|p| TopicPartition::new(topic, p as u32)).collect();
-    let mut reader = log.reader(&partitions)?;
     let mut all = Vec::new();
-    loop {
-        let fetched = reader.poll(Duration::from_millis(100))?;
-        for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
-            if let Some(value) = record.value {
-                all.push(serde_json::from_slice(value)?);
+    let failed = read_spans(log, &Span::all(&*log.admin(), topic)?, |_, record| {
+        match record.value.map(serde_json::from_slice) {
+            None => ControlFlow::Continue(()),
+            Some(Ok(read)) => {
+                all.push(read);
+                ControlFlow::Continue(())
             }
+            Some(Err(error)) => ControlFlow::Break(error),
         }
-        let at_end = partitions.iter().zip(&ends).all(|(partition, ends)| {
-            reader.position(partition).is_some_and(|position| position >= ends.latest)
-        });
-        if at_end {
-            return Ok(all);
-        }
-    }
+    })?;
+    failed.map_or(Ok(all), |error| Err(error.into()))
 }
