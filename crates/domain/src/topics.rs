@@ -47,6 +47,10 @@ pub const SHADOW_SCORES: &str = "shadow-scores";
 pub const SCORED_OUTCOMES: &str = "scored-outcomes";
 /// Account managers, every change; compacted.
 pub const MANAGERS: &str = "managers";
+/// The models in service, in shadow and before, with their files; compacted, one partition. Only where several instances share a log.
+pub const MODELS: &str = "models";
+/// What the instances compute features from; compacted, one partition. Only where several instances share a log.
+pub const FEATURE_DEFINITIONS: &str = "feature-definitions";
 /// Who did what, and when.
 pub const AUDIT: &str = "audit";
 /// Records that break their contract, from every source.

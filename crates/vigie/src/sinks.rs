@@ -37,10 +37,13 @@ pub struct SinkSpec {
     pub map: Map,
 }
 
+/// The sink that fills the store of customers.
+pub const CUSTOMERS: &str = "customers";
+
 /// All sinks, in the order in which data flows.
 pub const SINKS: [SinkSpec; 7] = [
     SinkSpec {
-        name: "customers",
+        name: CUSTOMERS,
         group: "vigie-sink-customers",
         topics: &[topics::CUSTOMERS, topics::CHURN_SCORES, topics::ASSIGNMENTS, topics::OUTCOMES],
         map: customers,

@@ -4,8 +4,10 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "tests, and the helpers beside them"
 )]
 
 mod cli;
 mod faults;
+mod kafka;

@@ -20,12 +20,13 @@ pub(crate) const MASKED: &str = "[personal]";
 /// A value is shown up to this size.
 const SHOWN_BYTES: usize = 64 << 10;
 /// Topics that the program writes itself: their fields are those of the contracts they are made from, under the same names.
-const DERIVED: [&str; 19] = [
+const DERIVED: [&str; 20] = [
     topics::CUSTOMER_HISTORY,
     topics::CUSTOMER_FEATURES,
     topics::SHADOW_SCORES,
     topics::SCORED_OUTCOMES,
     topics::MANAGERS,
+    topics::FEATURE_DEFINITIONS,
     topics::AUDIT,
     topics::CUSTOMERS,
     topics::CHURN_SCORES,

@@ -2,16 +2,18 @@
 //!
 //! The state of other declarations has a store of its own (its name carries their fingerprint), and the history is read again from
 //! its beginning. What was scored before is not scored again: up to the positions that had been reached, the history only fills the
-//! state. Those positions are kept in `features.json`, so that a rebuild that is interrupted goes on.
+//! state. Those positions are kept in `features.json`, on a log that several instances share on the topic `feature-definitions`, so that a
+//! rebuild that is interrupted goes on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use vigie_domain::topics;
-use vigie_log::{Admin, LogError, TopicPartition};
+use vigie_log::{Admin, LogError, Message, TopicPartition};
 
 use super::FeatureSet;
+use crate::decisions::{self, Decisions};
 use crate::model::write_whole;
 
 /// What features.json holds.
@@ -40,7 +42,35 @@ pub enum RebuildError {
     /// The log. Its error is the source as well.
     #[error("{0}")]
     Log(#[from] LogError),
+    /// Other instances are at work, with other declarations.
+    #[error(
+        "the instances that run now ({members} members of group `{group}`) compute other features than are declared here{difference}; their state and scores would not agree. Give all instances the same [[features]]: either take over theirs, or stop all of them and start them with the new ones. An instance that ended without a goodbye counts as running for up to a minute"
+    )]
+    Others {
+        /// The group.
+        group: String,
+        /// How many are in it.
+        members: usize,
+        /// Which features only one side has, in words.
+        difference: String,
+    },
+    /// What the log says about features is not what this version can read.
+    #[error(
+        "topic `feature-definitions`: {0}; it was written by another version of the program. Start the version that wrote it"
+    )]
+    Unreadable(serde_json::Error),
 }
+
+/// What all instances of a cluster compute features from, on the topic `feature-definitions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Definitions {
+    // Not flattened: serde would then want the numbers of partitions as numbers, which JSON's keys are not.
+    rebuild: Rebuild,
+    /// The names, to say what differs.
+    names: Vec<String>,
+}
+
+const KEY: &str = "definitions";
 
 impl Rebuild {
     /// Whether what stands at this place of the history was scored before.
@@ -49,57 +79,105 @@ impl Rebuild {
     }
 
     /// Compares the declarations with those of the last start; where they differ, the group is set back to the beginning of the
-    /// history. To be called before the engine starts. On a log that is `shared` an instance that starts for the first time takes over what
-    /// the others declared: its state comes from their changelogs.
+    /// history. To be called before the engine starts.
     pub fn prepare(
         file: &Path,
         set: &FeatureSet,
         group: &str,
         admin: &dyn Admin,
-        shared: bool,
     ) -> Result<Self, RebuildError> {
         let failed = |source| RebuildError::File { path: file.to_owned(), source };
-        let first_start = !file.exists();
-        let known: Option<Self> = match std::fs::read(file) {
-            // A damaged file only means that the state is computed again.
-            Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(error)),
-        };
-        let known = known.filter(|known| known.definitions == set.definitions());
-        if let Some(known) = known.as_ref().filter(|known| known.done) {
-            return Ok(known.clone());
-        }
+        let known = read(file)?.filter(|known| known.definitions == set.definitions());
         let write = |rebuild: &Self| {
             let json = serde_json::to_vec(rebuild).map_err(|error| failed(error.into()))?;
             write_whole(file, &json).map_err(failed)
         };
-        if first_start && shared {
-            let others = Self {
-                definitions: set.definitions().to_owned(),
-                scored_before: BTreeMap::new(),
-                done: true,
-            };
-            write(&others)?;
-            return Ok(others);
-        }
         let mut rebuild = match known {
-            Some(interrupted) => interrupted,
+            Some(known) => known,
             None => {
-                let mut scored_before = BTreeMap::new();
-                for (at, offset) in &admin.describe_group(group)?.committed {
-                    if &*at.topic == topics::CUSTOMER_HISTORY {
-                        scored_before.insert(at.partition, *offset);
-                    }
-                }
-                let fresh = Self { definitions: set.definitions().to_owned(), scored_before, done: false };
+                let fresh = Self::fresh(set, group, admin)?;
                 // The positions must be known before they are set back, and that it was done after it was.
                 write(&fresh)?;
                 fresh
             }
         };
+        if !rebuild.done {
+            rebuild.set_back(set, group, admin)?;
+            write(&rebuild)?;
+        }
+        Ok(rebuild)
+    }
+
+    /// The same on a log that several instances share, where the topic `feature-definitions` says what was declared at their last start. The
+    /// first of them with new declarations sets the group back; where others are at work with other ones, it refuses. `file` is what an
+    /// instance knew before there was that topic.
+    pub fn prepare_shared(
+        decisions: &Decisions,
+        file: &Path,
+        set: &FeatureSet,
+        group: &str,
+    ) -> Result<Self, RebuildError> {
+        let admin = decisions.log().admin();
+        let names: Vec<String> = set.names().map(str::to_owned).collect();
+        let message = |rebuild: &Self| {
+            let definitions = Definitions { rebuild: rebuild.clone(), names: names.clone() };
+            let json = serde_json::to_vec(&definitions).map_err(RebuildError::Unreadable)?;
+            Ok::<_, RebuildError>(vec![Message::new(topics::FEATURE_DEFINITIONS, json).with_key(KEY)])
+        };
+        let mut rebuild = decisions.decide(|| {
+            let told = decisions::standing(decisions.log(), topics::FEATURE_DEFINITIONS)?;
+            let told: Option<Definitions> = told
+                .values
+                .get(KEY.as_bytes())
+                .map(|(_, value)| serde_json::from_slice(value).map_err(RebuildError::Unreadable))
+                .transpose()?;
+            let before = match &told {
+                Some(told) => Some(told.rebuild.clone()),
+                None => read(file)?,
+            };
+            let rebuild = match before {
+                Some(same) if same.definitions == set.definitions() => same,
+                Some(_) => {
+                    let members = admin.describe_group(group)?.members.len();
+                    if members > 0 {
+                        let theirs = told.map(|told| told.names).unwrap_or_default();
+                        let difference = difference(&names, &theirs);
+                        return Err(RebuildError::Others { group: group.to_owned(), members, difference });
+                    }
+                    Self::fresh(set, group, &*admin)?
+                }
+                // Nobody was here before: what others have committed was computed from the same.
+                None => Self {
+                    definitions: set.definitions().to_owned(),
+                    scored_before: BTreeMap::new(),
+                    done: true,
+                },
+            };
+            let known = told.is_some_and(|told| told.rebuild == rebuild);
+            Ok((if known { Vec::new() } else { message(&rebuild)? }, rebuild))
+        })?;
+        if !rebuild.done {
+            rebuild.set_back(set, group, &*admin)?;
+            decisions.decide(|| Ok::<_, RebuildError>((message(&rebuild)?, ())))?;
+        }
+        Ok(rebuild)
+    }
+
+    /// Of new declarations: what the group has read is what was scored.
+    fn fresh(set: &FeatureSet, group: &str, admin: &dyn Admin) -> Result<Self, RebuildError> {
+        let mut scored_before = BTreeMap::new();
+        for (at, offset) in &admin.describe_group(group)?.committed {
+            if &*at.topic == topics::CUSTOMER_HISTORY {
+                scored_before.insert(at.partition, *offset);
+            }
+        }
+        Ok(Self { definitions: set.definitions().to_owned(), scored_before, done: false })
+    }
+
+    /// Sets the group back to the beginning of the history.
+    fn set_back(&mut self, set: &FeatureSet, group: &str, admin: &dyn Admin) -> Result<(), RebuildError> {
         let ends = admin.offsets(topics::CUSTOMER_HISTORY)?;
-        let back: Vec<(TopicPartition, i64)> = rebuild
+        let back: Vec<(TopicPartition, i64)> = self
             .scored_before
             .keys()
             .map(|partition| {
@@ -114,8 +192,31 @@ impl Rebuild {
             );
             admin.alter_offsets(group, &back)?;
         }
-        rebuild.done = true;
-        write(&rebuild)?;
-        Ok(rebuild)
+        self.done = true;
+        Ok(())
     }
+}
+
+/// What an instance knew at its last start.
+fn read(file: &Path) -> Result<Option<Rebuild>, RebuildError> {
+    match std::fs::read(file) {
+        // A damaged file only means that the state is computed again.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RebuildError::File { path: file.to_owned(), source }),
+    }
+}
+
+/// ` (only here: a, b; only there: c)`; nothing where the names are the same.
+fn difference(here: &[String], there: &[String]) -> String {
+    let only = |these: &[String], those: &[String]| {
+        these.iter().filter(|name| !those.contains(name)).cloned().collect::<Vec<_>>().join(", ")
+    };
+    let (mine, theirs) = (only(here, there), only(there, here));
+    let said: Vec<String> = [("only here: ", mine), ("only there: ", theirs)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what}{names}"))
+        .collect();
+    if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) }
 }

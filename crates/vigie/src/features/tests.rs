@@ -52,7 +52,7 @@ impl World {
         let set = Self::set(config);
         let model = Arc::new(ModelService::new(model, Arc::clone(&set)));
         let file = self.folder.path().join("features.json");
-        let rebuild = Rebuild::prepare(&file, &set, "app", &*self.log.admin(), false).unwrap();
+        let rebuild = Rebuild::prepare(&file, &set, "app", &*self.log.admin()).unwrap();
         let topology = topology(config, &Contracts::built_in().unwrap(), &model, &Arc::new(rebuild)).unwrap();
         let streams = StreamsConfig::new("app", Arc::clone(&self.log))
             .clock(Arc::clone(&self.clock))

@@ -4,6 +4,7 @@
 
 pub mod registry;
 mod serving;
+mod shared;
 
 use std::fs;
 use std::io::Write as _;
@@ -16,6 +17,7 @@ pub use registry::{Placed, Places};
 pub use serving::{Scored, ScoredFrom, Serving, row_of};
 
 use crate::config::ChurnConfig;
+use crate::decisions::Decisions;
 use crate::features::FeatureSet;
 use registry::Registry;
 
@@ -69,6 +71,19 @@ pub enum ModelError {
     /// The model is not where it would have to be.
     #[error("{0}")]
     Place(String),
+    /// The log, through which several instances agree on their models. Its error is the source as well.
+    #[error("{0}")]
+    Log(#[from] vigie_log::LogError),
+    /// What the log says about models is not what this version can read.
+    #[error(
+        "topic `models`, key `{key}`: {reason}; it was written by another version of the program. Start the version that wrote it"
+    )]
+    Unreadable {
+        /// The record's key.
+        key: String,
+        /// Why.
+        reason: String,
+    },
     /// Training failed.
     #[error(transparent)]
     Churn(#[from] vigie_churn::ChurnError),
@@ -80,13 +95,15 @@ pub struct ModelService {
     serving: RwLock<Arc<Serving>>,
     /// `None` where there is no folder to keep models in (tests, replays).
     registry: Option<Mutex<Registry>>,
+    /// On a log that several instances share: where they agree on the models.
+    decisions: Option<Arc<Decisions>>,
 }
 
 impl ModelService {
     /// Serves this model, without a folder: it cannot be replaced.
     pub fn new(model: Model, features: Arc<FeatureSet>) -> Self {
         let serving = Serving { champion: Arc::new(model), challenger: None, features };
-        Self { serving: RwLock::new(Arc::new(serving)), registry: None }
+        Self { serving: RwLock::new(Arc::new(serving)), registry: None, decisions: None }
     }
 
     /// Loads the champion from `path`, or trains it there when there is none, and the model in shadow, if there is one. Tells
@@ -117,13 +134,18 @@ impl ModelService {
                 Err(error) => {
                     // Nobody's score depends on it.
                     tracing::warn!(%error, "the model in shadow cannot be used; it is taken out of shadow");
-                    registry.end_shadow()?;
+                    let places = registry.places.shadow_ended()?;
+                    registry.set(places, &champion)?;
                     None
                 }
             },
         };
         let serving = Serving { champion: Arc::new(champion), challenger, features: Arc::clone(features) };
-        let service = Self { serving: RwLock::new(Arc::new(serving)), registry: Some(Mutex::new(registry)) };
+        let service = Self {
+            serving: RwLock::new(Arc::new(serving)),
+            registry: Some(Mutex::new(registry)),
+            decisions: None,
+        };
         Ok((service, trained))
     }
 
@@ -158,44 +180,63 @@ impl ModelService {
 
     /// Puts the model of a file in shadow: from now on it scores beside the champion.
     pub fn shadow(&self, name: &Path, bytes: &[u8], by: &str, now: i64) -> Result<Places, ModelError> {
-        let mut registry = self.registry()?;
-        let serving = self.serving();
-        let model = Arc::new(registry::read(name, bytes, &serving.features)?);
-        registry.shadow(&model, by, now)?;
-        self.swap(Arc::clone(&serving.champion), Some(model));
-        Ok(registry.places.clone())
+        let model = registry::read(name, bytes, &self.serving().features)?;
+        self.change(Some(&model), |places| places.shadowed(model.id(), by, now))
     }
 
     /// Takes the model out of shadow.
     pub fn end_shadow(&self) -> Result<Placed, ModelError> {
-        let mut registry = self.registry()?;
-        let ended = registry.end_shadow()?;
-        self.swap(self.current(), None);
-        Ok(ended)
+        let before = self.places()?.shadow;
+        self.change(None, Places::shadow_ended)?;
+        before.ok_or_else(|| ModelError::Place(String::from("the model in shadow is gone")))
     }
 
     /// Puts the model in shadow in service.
     pub fn promote(&self, by: &str, now: i64) -> Result<Places, ModelError> {
-        let mut registry = self.registry()?;
-        let serving = self.serving();
-        let challenger = serving.challenger.clone().ok_or_else(|| match registry.end_shadow() {
-            Err(error) => error,
-            Ok(_) => ModelError::Place(String::from("the model in shadow is gone")),
-        })?;
-        registry.promote(&challenger, by, now)?;
-        self.swap(challenger, None);
-        Ok(registry.places.clone())
+        self.change(None, |places| places.promoted(by, now))
     }
 
     /// Puts the model that was in service before back in service.
     pub fn rollback(&self, by: &str, now: i64) -> Result<Places, ModelError> {
+        self.change(None, |places| places.rolled_back(by, now))
+    }
+
+    /// Changes places; `new` is a model that comes from outside. On a shared log all instances change.
+    fn change(
+        &self,
+        new: Option<&Model>,
+        next: impl Fn(&Places) -> Result<Places, ModelError>,
+    ) -> Result<Places, ModelError> {
+        if let Some(decisions) = &self.decisions {
+            decisions.decide(|| {
+                let registry = self.registry()?;
+                let places = next(&registry.places)?;
+                Ok::<_, ModelError>((shared::messages(&registry, &places, new)?, ()))
+            })?;
+            return self.places();
+        }
         let mut registry = self.registry()?;
+        let places = next(&registry.places)?;
+        if let Some(new) = new {
+            registry.keep(new)?;
+        }
+        self.stand(&mut registry, places)
+    }
+
+    /// Each model takes its place, in the folder and in service.
+    fn stand(&self, registry: &mut Registry, places: Places) -> Result<Places, ModelError> {
         let serving = self.serving();
-        let before = registry.before()?.version.clone();
-        let model = registry.load(&before, &serving.features)?;
-        registry.rollback(&model, by, now)?;
-        let challenger = serving.challenger.clone().filter(|challenger| challenger.id() != model.id());
-        self.swap(model, challenger);
+        let here = |version: &str| {
+            let known = std::iter::once(&serving.champion).chain(&serving.challenger);
+            match known.into_iter().find(|model| model.id() == version) {
+                Some(model) => Ok(Arc::clone(model)),
+                None => registry.load(version, &serving.features),
+            }
+        };
+        let champion = here(&places.champion.version)?;
+        let challenger = places.shadow.as_ref().map(|shadow| here(&shadow.version)).transpose()?;
+        registry.set(places, &champion)?;
+        self.swap(champion, challenger);
         Ok(registry.places.clone())
     }
 }

@@ -72,19 +72,33 @@ pub fn read(path: &Path, bytes: &[u8], features: &FeatureSet) -> Result<Model, M
     Ok(model)
 }
 
+/// See [`Registry::keep_file`].
+pub(super) fn keep_file(folder: &Path, version: &str, bytes: &[u8]) -> Result<(), ModelError> {
+    let path = folder.join(format!("{version}.vigie"));
+    if path.exists() {
+        return Ok(());
+    }
+    write_whole(&path, bytes).map_err(|source| ModelError::File { path, source })
+}
+
+/// The list of a folder, if there is one.
+pub(super) fn list(folder: &Path) -> Result<Option<Places>, ModelError> {
+    let path = folder.join("models.json");
+    let failed = |source| ModelError::File { path: path.clone(), source };
+    match fs::read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(std::io::Error::from(error)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 impl Registry {
     /// The models of the folder of `champion_file`, in which `champion` is.
     pub fn open(champion_file: &Path, champion: &Model, now: i64) -> Result<Self, ModelError> {
         let folder = champion_file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        let list = folder.join("models.json");
-        let file_error = |source| ModelError::File { path: list.clone(), source };
-        let known: Option<Places> = match fs::read(&list) {
-            Ok(bytes) => Some(
-                serde_json::from_slice(&bytes).map_err(|error| file_error(std::io::Error::from(error)))?,
-            ),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(file_error(error)),
-        };
+        let known = list(&folder)?;
         let here = |by: &str| Placed { version: champion.id().to_owned(), since: now, by: by.to_owned() };
         let mut places = match known {
             None => Places { champion: here("vigie"), shadow: None, previous: Vec::new() },
@@ -117,18 +131,19 @@ impl Registry {
         write_whole(&path, &json).map_err(failed)
     }
 
-    fn bytes(&self, model: &Model) -> Result<Vec<u8>, ModelError> {
+    /// A model's file, as bytes.
+    pub fn bytes(&self, model: &Model) -> Result<Vec<u8>, ModelError> {
         model.to_bytes().map_err(|source| ModelError::Model { path: self.file(model.id()), source })
     }
 
     /// Keeps a model's file, so that it can come back.
-    fn keep(&self, model: &Model) -> Result<(), ModelError> {
-        let path = self.file(model.id());
-        if path.exists() {
-            return Ok(());
-        }
-        let bytes = self.bytes(model)?;
-        write_whole(&path, &bytes).map_err(|source| ModelError::File { path, source })
+    pub fn keep(&self, model: &Model) -> Result<(), ModelError> {
+        self.keep_file(model.id(), &self.bytes(model)?)
+    }
+
+    /// Keeps these bytes as the file of a version, unless it is there.
+    pub fn keep_file(&self, version: &str, bytes: &[u8]) -> Result<(), ModelError> {
+        keep_file(&self.folder, version, bytes)
     }
 
     /// A model that was kept.
@@ -138,73 +153,65 @@ impl Registry {
         read(&path, &bytes, features).map(Arc::new)
     }
 
-    /// Puts a model in shadow, in place of the one that was there.
-    pub fn shadow(&mut self, model: &Model, by: &str, now: i64) -> Result<(), ModelError> {
-        if model.id() == self.places.champion.version {
+    /// Each model has the place that `places` says. The champion's file is written before the list.
+    pub fn set(&mut self, places: Places, champion: &Model) -> Result<(), ModelError> {
+        if champion.id() != self.places.champion.version {
+            let bytes = self.bytes(champion)?;
+            let path = self.champion_file.clone();
+            write_whole(&path, &bytes).map_err(|source| ModelError::File { path, source })?;
+        }
+        let before = std::mem::replace(&mut self.places, places);
+        // Where the list cannot be written, nothing has changed.
+        self.save().inspect_err(|_| self.places = before)
+    }
+}
+
+impl Places {
+    /// With a model in shadow, in place of the one that was there.
+    pub fn shadowed(&self, version: &str, by: &str, now: i64) -> Result<Self, ModelError> {
+        if version == self.champion.version {
             return Err(ModelError::Place(format!(
-                "model {} is in service already; train another one to compare it with",
-                model.id()
+                "model {version} is in service already; train another one to compare it with"
             )));
         }
-        self.keep(model)?;
-        let shadow = Some(Placed { version: model.id().to_owned(), since: now, by: by.to_owned() });
-        self.change(|places| places.shadow = shadow)
+        let shadow = Some(Placed { version: version.to_owned(), since: now, by: by.to_owned() });
+        Ok(Self { shadow, ..self.clone() })
     }
 
-    /// Takes the model out of shadow; which one that was.
-    pub fn end_shadow(&mut self) -> Result<Placed, ModelError> {
-        let placed = self.places.shadow.clone().ok_or_else(no_shadow)?;
-        self.change(|places| places.shadow = None)?;
-        Ok(placed)
+    /// Without the model in shadow.
+    pub fn shadow_ended(&self) -> Result<Self, ModelError> {
+        self.shadow.as_ref().ok_or_else(no_shadow)?;
+        Ok(Self { shadow: None, ..self.clone() })
     }
 
-    /// Puts the model in shadow in service.
-    pub fn promote(&mut self, model: &Model, by: &str, now: i64) -> Result<(), ModelError> {
-        let shadow = self.places.shadow.clone().ok_or_else(no_shadow)?;
-        self.write_champion(model)?;
-        self.change(|places| {
-            let champion = Placed { version: shadow.version, since: now, by: by.to_owned() };
-            let before = std::mem::replace(&mut places.champion, champion);
-            places.previous.push(before);
-            let surplus = places.previous.len().saturating_sub(REMEMBERED);
-            places.previous.drain(..surplus);
-            places.shadow = None;
-        })
+    /// With the model in shadow in service.
+    pub fn promoted(&self, by: &str, now: i64) -> Result<Self, ModelError> {
+        let mut places = self.clone();
+        let shadow = places.shadow.take().ok_or_else(no_shadow)?;
+        let champion = Placed { version: shadow.version, since: now, by: by.to_owned() };
+        places.previous.push(std::mem::replace(&mut places.champion, champion));
+        let surplus = places.previous.len().saturating_sub(REMEMBERED);
+        places.previous.drain(..surplus);
+        Ok(places)
     }
 
-    /// The model that was in service before the present one.
-    pub fn before(&self) -> Result<&Placed, ModelError> {
-        self.places.previous.last().ok_or_else(|| {
+    /// With the model that was in service before back in service.
+    pub fn rolled_back(&self, by: &str, now: i64) -> Result<Self, ModelError> {
+        let mut places = self.clone();
+        let before = places.previous.pop().ok_or_else(|| {
             ModelError::Place(String::from(
                 "there is no earlier model to go back to; none has been promoted yet",
             ))
-        })
+        })?;
+        places.shadow = places.shadow.filter(|shadow| shadow.version != before.version);
+        places.champion = Placed { version: before.version, since: now, by: by.to_owned() };
+        Ok(places)
     }
 
-    /// Puts the model that was in service before back in service.
-    pub fn rollback(&mut self, model: &Model, by: &str, now: i64) -> Result<(), ModelError> {
-        self.before()?;
-        self.write_champion(model)?;
-        self.change(|places| {
-            places.previous.pop();
-            places.champion = Placed { version: model.id().to_owned(), since: now, by: by.to_owned() };
-            if places.shadow.as_ref().is_some_and(|shadow| shadow.version == places.champion.version) {
-                places.shadow = None;
-            }
-        })
-    }
-
-    fn write_champion(&self, model: &Model) -> Result<(), ModelError> {
-        let bytes = self.bytes(model)?;
-        let path = self.champion_file.clone();
-        write_whole(&path, &bytes).map_err(|source| ModelError::File { path, source })
-    }
-
-    /// Changes the places; where the list cannot be written, nothing has changed.
-    fn change(&mut self, change: impl FnOnce(&mut Places)) -> Result<(), ModelError> {
-        let before = self.places.clone();
-        change(&mut self.places);
-        self.save().inspect_err(|_| self.places = before)
+    /// Every model that has a place.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        let placed = std::iter::once(&self.champion).chain(&self.shadow).chain(&self.previous);
+        placed.map(|placed| placed.version.as_str())
     }
 }
 

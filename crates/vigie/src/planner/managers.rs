@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use vigie_domain::{Manager, topics};
-use vigie_log::{Log, Message};
+use vigie_log::Message;
 
-use super::{PlannerError, read_all};
+use super::PlannerError;
 
 /// Managers of the demo, labelled as examples on the screens.
 const EXAMPLE_MANAGERS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/managers.json"));
@@ -18,7 +18,7 @@ const MOST: u32 = 100_000;
 
 /// A manager as on `managers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Change {
+pub(super) struct Change {
     #[serde(flatten)]
     manager: Manager,
     #[serde(default)]
@@ -31,18 +31,15 @@ pub(super) fn message(manager: &Manager, removed: bool, at: i64) -> Result<Messa
     Ok(Message::new(topics::MANAGERS, serde_json::to_vec(&change)?).with_key(manager.id.as_str()).at(at))
 }
 
-/// The managers of the file with what people changed since, by id.
-pub(super) fn open(path: Option<&Path>, log: &dyn Log) -> Result<BTreeMap<String, Manager>, PlannerError> {
-    let mut managers: BTreeMap<String, Manager> =
-        of_file(path)?.into_iter().map(|manager| (manager.id.clone(), manager)).collect();
-    for change in read_all::<Change>(log, topics::MANAGERS)? {
-        if change.removed {
-            managers.remove(&change.manager.id);
+impl Change {
+    /// What people changed wins over the file.
+    pub(super) fn apply(self, managers: &mut BTreeMap<String, Manager>) {
+        if self.removed {
+            managers.remove(&self.manager.id);
         } else {
-            managers.insert(change.manager.id.clone(), change.manager);
+            managers.insert(self.manager.id.clone(), self.manager);
         }
     }
-    Ok(managers)
 }
 
 /// The manager as entered, with blanks cut off; or what is wrong.
@@ -84,7 +81,8 @@ pub(super) fn checked(entered: Manager) -> Result<Manager, PlannerError> {
     Ok(manager)
 }
 
-fn of_file(path: Option<&Path>) -> Result<Vec<Manager>, PlannerError> {
+/// The managers of the file, or the examples.
+pub(super) fn of_file(path: Option<&Path>) -> Result<Vec<Manager>, PlannerError> {
     let (shown, text) = match path {
         None => (Path::new("managers.json (built in)"), EXAMPLE_MANAGERS.to_owned()),
         Some(path) => {

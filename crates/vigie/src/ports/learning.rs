@@ -54,7 +54,7 @@ fn port_error(error: ModelError) -> PortError {
     match error {
         ModelError::Place(_) => PortError::Conflict(text),
         ModelError::Model { .. } | ModelError::Foreign { .. } => PortError::Invalid(text),
-        ModelError::File { .. } => PortError::Unavailable(text),
+        ModelError::File { .. } | ModelError::Log(_) => PortError::Unavailable(text),
         _ => PortError::Failed(text),
     }
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub use sources::{StatusView, UsersView};
 pub use start::Running;
 pub(crate) use start::read_all;
-pub use topics::{TOPICS, ensure};
+pub use topics::{TOPICS, ensure, ensure_agreed};
 
 use crate::config::Config;
 

@@ -20,13 +20,14 @@ use vigie_streams::{Config as StreamsConfig, ErrorHandler, State, Streams};
 
 use super::{RunOptions, RuntimeError, archive, data_folder, printer, sources, topics};
 use crate::config::{Config, Role};
+use crate::decisions::Decisions;
 use crate::features::FeatureSet;
 use crate::features::rebuild::Rebuild;
 use crate::log::{AnyLog, EmbeddedOptions};
 use crate::model::{self, ModelService};
 use crate::planner::{KnownOutcomes, OnDecided, PlannerService, effect_of};
 use crate::ports::{EngineView, LearningView, Model, Peers, Plans, SourcesView};
-use crate::sinks::{self, SINKS};
+use crate::sinks::{self, CUSTOMERS, SINKS};
 use crate::topology::topology;
 
 /// Messages of people and sources wait this long for company before they are committed.
@@ -59,6 +60,7 @@ pub struct Running {
     archive: Option<archive::RunningArchive>,
     printer: Option<printer::Printer>,
     publisher: Publisher,
+    decisions: Arc<Decisions>,
     log: AnyLog,
 }
 
@@ -81,11 +83,24 @@ impl Running {
         let instance = if opened.is_shared() { Some(instance(&data)?) } else { None };
         let does = |role: Role| config.roles.contains(&role);
         topics::ensure(&*log.admin(), config)?;
+        if opened.is_shared() {
+            topics::ensure_agreed(&*log.admin())?;
+        }
+        let decisions = Arc::new(Decisions::new(
+            Arc::clone(&log),
+            Arc::clone(&clock),
+            &config.engine.application_id,
+            opened.is_shared(),
+        ));
         let contracts = Arc::new(Contracts::built_in()?);
         let set = Arc::new(FeatureSet::new(&config.features, &contracts.get(COSTUMERCHURN)));
-        let (model, trained) =
-            ModelService::open(&data.join("model/churn.vigie"), &config.churn, &set, clock.now())?;
-        let model = Arc::new(model);
+        let file = data.join("model/churn.vigie");
+        let (model, trained) = if opened.is_shared() {
+            ModelService::open_shared(&file, &config.churn, &set, clock.now(), &decisions)?
+        } else {
+            let (model, trained) = ModelService::open(&file, &config.churn, &set, clock.now())?;
+            (Arc::new(model), trained)
+        };
         tracing::info!(version = model.current().id(), trained, "model");
         let store = Arc::new(SqliteStore::open(data.join("vigie.db"))?);
         sinks::declare(&*store)?;
@@ -106,8 +121,7 @@ impl Running {
             }
         });
         let planner = Arc::new(PlannerService::open(
-            &*log,
-            publisher.clone(),
+            Arc::clone(&decisions),
             Arc::clone(&clock),
             config.assignment.clone(),
             config.churn.seed,
@@ -115,13 +129,12 @@ impl Running {
         )?);
 
         let group = &config.engine.application_id;
-        let rebuild = Arc::new(Rebuild::prepare(
-            &data.join("features.json"),
-            &set,
-            group,
-            &*log.admin(),
-            opened.is_shared(),
-        )?);
+        let known = data.join("features.json");
+        let rebuild = Arc::new(if opened.is_shared() {
+            Rebuild::prepare_shared(&decisions, &known, &set, group)?
+        } else {
+            Rebuild::prepare(&known, &set, group, &*log.admin())?
+        });
         let topology = topology(config, &contracts, &model, &rebuild)?;
         let streams = if does(Role::Process) {
             let engine =
@@ -222,7 +235,14 @@ impl Running {
         if let Some(streams) = &streams {
             streams.wait_for(State::Running, READY);
         }
-        let background = Background::start(planner, plans, config, does(Role::Serve))?;
+        let proposing = Proposing {
+            plans,
+            does: does(Role::Serve),
+            sinks: opened.is_shared().then(|| Arc::clone(&running_sinks)),
+            decisions: Arc::clone(&decisions),
+            quiet: Duration::from_secs(config.assignment.every_s.max(1).saturating_mul(3)),
+        };
+        let background = Background::start(planner, proposing, config)?;
         Ok(Self {
             address,
             address_file,
@@ -234,6 +254,7 @@ impl Running {
             archive,
             printer,
             publisher,
+            decisions,
             log: opened,
         })
     }
@@ -271,6 +292,7 @@ impl Running {
         drop(self.archive.take());
         drop(self.printer.take());
         self.publisher.close();
+        self.decisions.stop();
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "closing the log");
         }
@@ -474,6 +496,41 @@ pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
     }
 }
 
+/// Who proposes, and when.
+struct Proposing {
+    plans: Arc<Plans>,
+    /// Whether this instance does.
+    does: bool,
+    /// On a shared log: the sinks that fill the store that is planned from.
+    sinks: Option<Arc<Mutex<Vec<RunningSink>>>>,
+    decisions: Arc<Decisions>,
+    /// So long after another instance has decided something this one leaves proposing to it.
+    quiet: Duration,
+}
+
+/// A store that is so many records behind tells too little to plan from.
+const BEHIND: u64 = 500;
+/// Until a sink has written something it does not know how far it is behind; then, on a quiet log, it is believed.
+const QUIET: Duration = Duration::from_secs(10);
+
+impl Proposing {
+    /// Whether this instance proposes now. On a shared log one does, the others are quiet as long as it is not. And the store must know what
+    /// the log knows, more or less: one that is still being filled knows few of the customers, and proposals of other instances for all
+    /// others would be taken back.
+    fn may(&self, since: Duration) -> bool {
+        let Some(sinks) = &self.sinks else { return self.does };
+        if self.decisions.others_decided_within(self.quiet) {
+            return false;
+        }
+        let sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = sinks.iter().map(RunningSink::status);
+        let filled = status
+            .find(|sink| sink.name == CUSTOMERS)
+            .is_some_and(|sink| sink.lag < BEHIND && (sink.records > 0 || since >= QUIET));
+        self.does && filled
+    }
+}
+
 /// What is done now and then: measure the effect once, propose anew.
 struct Background {
     stop: Arc<AtomicBool>,
@@ -483,9 +540,8 @@ struct Background {
 impl Background {
     fn start(
         planner: Arc<PlannerService>,
-        plans: Arc<Plans>,
+        proposing: Proposing,
         config: &Config,
-        proposes: bool,
     ) -> Result<Self, RuntimeError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
@@ -501,8 +557,11 @@ impl Background {
                     tracing::warn!(error, "the effect of managers cannot be measured from the training table")
                 }
             }
+            let clock = SystemClock::new();
+            let start = clock.monotonic();
             while !stopping.load(Ordering::Acquire) {
-                match if proposes { plans.propose_by_itself() } else { Ok(0) } {
+                let may = proposing.may(clock.monotonic().saturating_sub(start));
+                match if may { proposing.plans.propose_by_itself() } else { Ok(0) } {
                     Ok(0) => {}
                     Ok(changed) => tracing::debug!(changed, "proposals"),
                     Err(error) => tracing::warn!(%error, "no proposals this time"),

@@ -39,6 +39,22 @@ pub const TOPICS: [(&str, bool); 26] = [
     (DEAD_LETTERS, false),
 ];
 
+/// What the instances of a shared log agree on besides: compacted, in one partition, so that there is one order.
+const AGREED: [&str; 2] = [topics::MODELS, topics::FEATURE_DEFINITIONS];
+
+/// Makes what is missing of [`AGREED`].
+pub fn ensure_agreed(admin: &dyn Admin) -> Result<(), LogError> {
+    let there = admin.list_topics(true)?;
+    for name in AGREED.into_iter().filter(|name| !there.iter().any(|topic| topic == name)) {
+        let spec = TopicSpec::compacted(name, 1).with("max.message.bytes", MAX_MESSAGE_BYTES);
+        match admin.create_topic(&spec) {
+            Ok(()) | Err(LogError::TopicExists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Makes what is missing, with the topics of one's own that features are made of. Returns the names that were made.
 pub fn ensure(admin: &dyn Admin, config: &Config) -> Result<Vec<String>, LogError> {
     let there = admin.list_topics(true)?;

@@ -8,21 +8,21 @@ use serde_json::Value;
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     #[track_caller]
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// An error that says what, and what to do.
     #[track_caller]
-    pub(super) fn problem(&self, status: u16) -> Value {
+    pub(crate) fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.head.contains("application/problem+json"), "{self:?}");
         let problem = self.json();
@@ -33,7 +33,7 @@ impl Answer {
     }
 }
 
-pub(super) fn request(
+pub(crate) fn request(
     address: &str,
     method: &str,
     path: &str,

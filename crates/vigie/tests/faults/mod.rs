@@ -6,7 +6,7 @@ mod config;
 mod crash;
 mod csv;
 mod form;
-mod http;
+pub(crate) mod http;
 mod learning;
 mod machine;
 mod records;
@@ -27,7 +27,7 @@ use http::Answer;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program that runs.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     address: String,
     said: PathBuf,
@@ -37,7 +37,7 @@ struct Program {
 impl Program {
     /// Starts it and waits until it says where it answers.
     #[track_caller]
-    fn start(place: &Place, args: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
         Self::start_soon(place, args).ready()
     }
 
@@ -68,26 +68,26 @@ impl Program {
     }
 
     /// What it has said on standard error.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.said).unwrap_or_default()).into_owned()
     }
 
     #[track_caller]
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         http::request(&self.address, "GET", path, None)
             .unwrap_or_else(|error| panic!("GET {path}: {error}: {}", self.said()))
     }
 
     /// `/api/v1/{path}`, which must be there.
     #[track_caller]
-    fn api(&self, path: &str) -> Value {
+    pub(crate) fn api(&self, path: &str) -> Value {
         let answer = self.get(&format!("/api/v1/{path}"));
         assert_eq!(answer.status, 200, "GET {path}: {answer:?}");
         answer.json()
     }
 
     #[track_caller]
-    fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         http::request(&self.address, "POST", &format!("/api/v1/{path}"), Some(body))
             .unwrap_or_else(|error| panic!("POST {path}: {error}: {}", self.said()))
     }
@@ -101,7 +101,7 @@ impl Program {
 
     /// Asks again and again until the answer is as wanted.
     #[track_caller]
-    fn until(&self, what: &str, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, what: &str, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let found = self.api(path);
@@ -124,7 +124,7 @@ impl Program {
 
     /// Waits until every part is ready; how long that took.
     #[track_caller]
-    fn is_ready(&self) -> Duration {
+    pub(crate) fn is_ready(&self) -> Duration {
         let start = Instant::now();
         loop {
             let answer = self.get("/readyz");
@@ -141,6 +141,12 @@ impl Program {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let found = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
         found.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     #[track_caller]
@@ -167,7 +173,7 @@ impl Program {
 
     /// Stops it and checks that it ended well.
     #[track_caller]
-    fn stop_well(self) {
+    pub(crate) fn stop_well(self) {
         let (status, _, said) = self.stop();
         assert!(status.success(), "{status}: {said}");
     }
@@ -194,7 +200,7 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
 
 /// Runs a command that must end by itself.
 #[track_caller]
-fn ends(place: &Place, args: &[&str]) -> Ended {
+pub(crate) fn ends(place: &Place, args: &[&str]) -> Ended {
     let ended = place.run(args);
     for bad in ["panicked", "RUST_BACKTRACE", "unwrap()"] {
         assert!(!ended.err.contains(bad), "{ended:#?}");
@@ -203,7 +209,7 @@ fn ends(place: &Place, args: &[&str]) -> Ended {
 }
 
 /// A customer of the form, told apart by the name.
-fn customer(name: &str, age: u32) -> Value {
+pub(crate) fn customer(name: &str, age: u32) -> Value {
     serde_json::json!({
         "Names": name, "Age": age, "Total_Purchase": 9_500.5, "Account_Manager": 0, "Years": 6.25, "Num_Sites": 9,
         "Onboard_date": "2015-03-01 08:00:00", "Location": "1 Road, Town", "Company": "Acme"
