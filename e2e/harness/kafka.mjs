@@ -15,6 +15,21 @@ export function kafkaIsMissing() {
   return found ? false : 'no Java on this machine, so no Apache Kafka';
 }
 
+const nodes = new Map();
+
+/** The address of a node for this data folder, started when it is asked for first; it ends with this process. */
+export function kafkaOf(data) {
+  if (!nodes.has(data)) nodes.set(data, startFor());
+  return nodes.get(data);
+}
+
+async function startFor() {
+  const dir = await mkdtemp(path.join(tmpdir(), 'vigie-kafka-'));
+  const args = ['start', '--dir', dir, '--quick', '--heap', '384m', '--owner', String(process.pid)];
+  const { stdout } = await run(SCRIPT, args, { timeout: 180_000 });
+  return `kafka://${stdout.match(/^bootstrap=(.*)$/m)[1]}`;
+}
+
 /** One node, started before the tests of the file and ended after them. */
 export function withKafka(suite, options = []) {
   const state = {};

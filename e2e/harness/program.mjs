@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
+import { kafkaOf } from './kafka.mjs';
 
 const READY_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 15_000;
@@ -50,6 +51,7 @@ export class Program {
   #child;
   #exit;
   #output = '';
+  #log = [];
 
   constructor(data, args) {
     this.data = data;
@@ -59,12 +61,14 @@ export class Program {
   /** Starts `vigie demo` and waits until it says that it is ready. `args` are added to the command line. */
   static async start({ data, port = 0, args = [] }) {
     const program = new Program(data, args);
+    // The same tests on the other log: VIGIE_E2E_LOG=kafka. A data folder has a log of its own, as it has when the log is embedded.
+    if (process.env.VIGIE_E2E_LOG === 'kafka' && !args.includes('--log')) program.#log = ['--log', await kafkaOf(data)];
     await program.#run(port);
     return program;
   }
 
   async #run(port) {
-    const args = ['demo', '--port', String(port), '--data', this.data, '--seed', '7', ...this.args];
+    const args = ['demo', '--port', String(port), '--data', this.data, '--seed', '7', ...this.#log, ...this.args];
     this.#output = '';
     const child = spawn(binary(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;

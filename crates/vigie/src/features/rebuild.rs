@@ -44,13 +44,11 @@ pub enum RebuildError {
     Log(#[from] LogError),
     /// Other instances are at work, with other declarations.
     #[error(
-        "the instances that run now ({members} members of group `{group}`) compute other features than are declared here{difference}; their state and scores would not agree. Give all instances the same [[features]]: either take over theirs, or stop all of them and start them with the new ones. An instance that ended without a goodbye counts as running for up to a minute"
+        "the instances that run now (group `{group}`) compute other features than are declared here{difference}; their state and scores would not agree. Give all instances the same [[features]]: either take over theirs, or stop all of them and start them with the new ones. An instance that ended without a goodbye counts as running for up to a minute"
     )]
     Others {
         /// The group.
         group: String,
-        /// How many are in it.
-        members: usize,
         /// Which features only one side has, in words.
         difference: String,
     },
@@ -138,13 +136,13 @@ impl Rebuild {
             let rebuild = match before {
                 Some(same) if same.definitions == set.definitions() => same,
                 Some(_) => {
-                    let members = admin.describe_group(group)?.members.len();
-                    if members > 0 {
+                    let fresh = Self::fresh(set, group, &*admin)?;
+                    if at_work(group, &*admin)? {
                         let theirs = told.map(|told| told.names).unwrap_or_default();
                         let difference = difference(&names, &theirs);
-                        return Err(RebuildError::Others { group: group.to_owned(), members, difference });
+                        return Err(RebuildError::Others { group: group.to_owned(), difference });
                     }
-                    Self::fresh(set, group, &*admin)?
+                    fresh
                 }
                 // Nobody was here before: what others have committed was computed from the same.
                 None => Self {
@@ -194,6 +192,26 @@ impl Rebuild {
         }
         self.done = true;
         Ok(())
+    }
+}
+
+/// Whether the group has members. Not every log can list those of every kind of group, but each refuses to move a group that has some; so
+/// it is asked to leave the group where it is.
+fn at_work(group: &str, admin: &dyn Admin) -> Result<bool, LogError> {
+    let described = admin.describe_group(group)?;
+    if !described.members.is_empty() {
+        return Ok(true);
+    }
+    if described.committed.is_empty() {
+        return Ok(false);
+    }
+    match admin.alter_offsets(group, &described.committed) {
+        Ok(()) => Ok(false),
+        Err(error @ (LogError::Unreachable { .. } | LogError::NotAuthorised { .. })) => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, group, "the group cannot be moved");
+            Ok(true)
+        }
     }
 }
 

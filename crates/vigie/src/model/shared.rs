@@ -316,7 +316,7 @@ mod tests {
         });
         let message = prepare(0, &after).unwrap_err().to_string();
         assert!(
-            message.contains(&format!("only there: {removed}")) && message.contains("1 members"),
+            message.contains(&format!("only there: {removed}")) && message.contains("`vigie`"),
             "{message}"
         );
         let read: Vec<_> = member.assignment().into_iter().map(|partition| (partition, 0)).collect();

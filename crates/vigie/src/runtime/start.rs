@@ -242,7 +242,9 @@ impl Running {
             decisions: Arc::clone(&decisions),
             quiet: Duration::from_secs(config.assignment.every_s.max(1).saturating_mul(3)),
         };
-        let background = Background::start(planner, proposing, config)?;
+        // What others made may be wrong; the demo makes up events whose time runs ahead.
+        let looked_at = (opened.is_shared() && !options.demo).then(|| Arc::clone(&log));
+        let background = Background::start(planner, proposing, looked_at, config)?;
         Ok(Self {
             address,
             address_file,
@@ -531,6 +533,14 @@ impl Proposing {
     }
 }
 
+/// Tells what is wrong with topics that were there already.
+fn look_at(log: &dyn Log, config: &Config) {
+    match topics::check(&*log.admin(), config, SystemClock::new().now()) {
+        Ok(wrong) => wrong.iter().for_each(|wrong| tracing::warn!("{wrong}")),
+        Err(error) => tracing::warn!(%error, "the topics' settings cannot be looked at"),
+    }
+}
+
 /// What is done now and then: measure the effect once, propose anew.
 struct Background {
     stop: Arc<AtomicBool>,
@@ -541,13 +551,18 @@ impl Background {
     fn start(
         planner: Arc<PlannerService>,
         proposing: Proposing,
+        looked_at: Option<Arc<dyn Log>>,
         config: &Config,
     ) -> Result<Self, RuntimeError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let every = Duration::from_secs(config.assignment.every_s.max(1));
         let churn = config.churn.clone();
+        let all = config.clone();
         let thread = std::thread::Builder::new().name(String::from("planner")).spawn(move || {
+            if let Some(log) = looked_at {
+                look_at(&*log, &all);
+            }
             let measured = model::training_table(&churn)
                 .map_err(|error| error.to_string())
                 .and_then(|table| effect_of(&table, &churn).map_err(|error| error.to_string()));

@@ -5,7 +5,7 @@
 //! The ordinary form is short. `dev/chaos.sh vigie` runs it for longer, with the release build:
 //! ```text
 //! CHAOS_SEED        decides partitions, copies and all actions; printed, the clock's unless given
-//! CHAOS_SECONDS     how long (25)        CHAOS_RATE   records a second (400)
+//! CHAOS_SECONDS     how long (20)        CHAOS_RATE   records a second (400)
 //! CHAOS_BROKERS     1, or 3 of which one is killed every 20 s and brought back 8 s later (1)
 //! CHAOS_INSTANCES   yes: instances are killed, frozen, closed and added; no: only brokers (yes)
 //! VIGIE_BIN         the program (the development build)
@@ -29,7 +29,7 @@ use vigie_log::{
 };
 use vigie_log_kafka::KafkaLog;
 
-use super::Cluster;
+use super::{Cluster, Nodes};
 use crate::faults::http;
 
 const USERS: u64 = 50;
@@ -323,11 +323,7 @@ impl Seen {
 }
 
 /// Kills a broker every 20 s and brings it back; and watches how long nothing comes out after each kill.
-fn brokers(
-    cluster: Arc<Cluster>,
-    log: KafkaLog,
-    stop: Arc<AtomicBool>,
-) -> thread::JoinHandle<Vec<(usize, f64)>> {
+fn brokers(nodes: Nodes, log: KafkaLog, stop: Arc<AtomicBool>) -> thread::JoinHandle<Vec<(usize, f64)>> {
     thread::spawn(move || {
         let mut away: Vec<(usize, f64)> = Vec::new();
         let results = |log: &KafkaLog| -> Option<i64> {
@@ -344,7 +340,7 @@ fn brokers(
             if let Some((at, node)) = back
                 && Instant::now() >= at
             {
-                cluster.run(&["resume", &node.to_string()]);
+                nodes.run(&["resume", &node.to_string()]);
                 back = None;
             }
             if let Some(now) = results(&log) {
@@ -364,7 +360,7 @@ fn brokers(
             }
             if Instant::now() >= next && back.is_none() && !stop.load(Ordering::SeqCst) {
                 node = node % 3 + 1;
-                cluster.run(&["kill", &node.to_string()]);
+                nodes.run(&["kill", &node.to_string()]);
                 waiting = Some(Instant::now());
                 next = Instant::now() + BROKER_EVERY;
                 back = Some((Instant::now() + BROKER_AWAY, node));
@@ -429,7 +425,7 @@ fn every_record_counts_once_in_topics_and_stores_whatever_happens_to_the_instanc
     let nodes = number("CHAOS_BROKERS", 1);
     let Some(cluster) = Cluster::start(if nodes == 3 { &["--nodes", "3"] } else { &[] }) else { return };
     let seed = number("CHAOS_SEED", SystemClock::new().now().unsigned_abs());
-    let (seconds, rate) = (number("CHAOS_SECONDS", 25), number("CHAOS_RATE", 400));
+    let (seconds, rate) = (number("CHAOS_SECONDS", 20), number("CHAOS_RATE", 400));
     let acts = std::env::var("CHAOS_INSTANCES").as_deref() != Ok("no");
     println!("CHAOS_SEED={seed} CHAOS_SECONDS={seconds} CHAOS_RATE={rate} CHAOS_BROKERS={nodes}");
     let mut dice = Dice(seed);
@@ -441,7 +437,6 @@ fn every_record_counts_once_in_topics_and_stores_whatever_happens_to_the_instanc
         standbys: dice.roll(2),
     };
     let log = cluster.log();
-    let cluster = Arc::new(cluster);
     let mut instances: BTreeMap<usize, Instance> = (0..2).map(|place| (place, world.begin(place))).collect();
     let start = Instant::now();
     while instances.values().any(|instance| instance.address().is_none()) {
@@ -455,7 +450,7 @@ fn every_record_counts_once_in_topics_and_stores_whatever_happens_to_the_instanc
     println!("ready after {:.1} s", start.elapsed().as_secs_f64());
     let stop = Arc::new(AtomicBool::new(false));
     let writer = write_records(log.clone(), rate, seed, Arc::clone(&stop));
-    let killer = (nodes == 3).then(|| brokers(Arc::clone(&cluster), log.clone(), Arc::clone(&stop)));
+    let killer = (nodes == 3).then(|| brokers(cluster.nodes(), log.clone(), Arc::clone(&stop)));
 
     let start = Instant::now();
     let mut thaw: Option<Instant> = None;

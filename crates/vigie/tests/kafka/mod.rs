@@ -4,16 +4,20 @@
 
 mod chaos;
 mod decisions;
+mod operations;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vigie_log_kafka::{KafkaConfig, KafkaLog};
 
 /// A cluster of one test. Its nodes end when this process does, at the latest.
 pub(crate) struct Cluster {
     facts: BTreeMap<String, String>,
+    /// One at a time: several brokers, each with several instances, are more than a small machine carries.
+    _alone: MutexGuard<'static, ()>,
 }
 
 fn script() -> PathBuf {
@@ -38,6 +42,8 @@ impl Cluster {
         if !has_java() {
             return None;
         }
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // Kept, because the script's watch removes it when this process has ended.
         let dir = tempfile::Builder::new().prefix("vigie-kafka-").tempdir().unwrap().keep();
         let owner = std::process::id().to_string();
@@ -52,7 +58,8 @@ impl Cluster {
         assert!(output.status.success(), "dev/kafka.sh start failed; what it said is above");
         let text = String::from_utf8(output.stdout).unwrap();
         let facts = text.lines().filter_map(|line| line.split_once('='));
-        Some(Self { facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() })
+        let facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some(Self { facts, _alone: alone })
     }
 
     pub(crate) fn bootstrap(&self) -> &str {
@@ -70,18 +77,29 @@ impl Cluster {
         KafkaLog::open(config).unwrap()
     }
 
-    /// `kill N`, `resume N`, `stop`, `tool ...`: what it printed.
-    pub(crate) fn run(&self, command: &[&str]) -> String {
+    /// For a thread that kills nodes and brings them back.
+    pub(crate) fn nodes(&self) -> Nodes {
+        Nodes { dir: self.facts["dir"].clone() }
+    }
+}
+
+/// The nodes of a cluster.
+pub(crate) struct Nodes {
+    dir: String,
+}
+
+impl Nodes {
+    /// `kill N`, `resume N`, `tool ...`.
+    pub(crate) fn run(&self, command: &[&str]) {
         let output = Command::new(script())
             .arg(command[0])
-            .args(["--dir", &self.facts["dir"], "--"])
+            .args(["--dir", &self.dir, "--"])
             .args(&command[1..])
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "dev/kafka.sh {command:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
     }
 }
 
