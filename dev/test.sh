@@ -64,6 +64,11 @@ has_script() { node -e 'process.exit(require("./ui/package.json").scripts?.[proc
 end_to_end() {
   (cd e2e && VIGIE_BIN="$CARGO_TARGET_DIR/debug/vigie" npm test --silent)
 }
+# What the main job shows, once more with the log on Apache Kafka: the live values, the form, the shop counted over its messages.
+end_to_end_on_kafka() {
+  (cd e2e && VIGIE_BIN="$CARGO_TARGET_DIR/debug/vigie" npm run test:kafka --silent)
+}
+has_java() { "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version >/dev/null 2>&1; }
 
 # Without what these bring nothing else can run, so the first failure ends the run.
 step prerequisites none dev/prerequisites.sh test || finish
@@ -102,6 +107,11 @@ fi
 if [ "$built" = yes ]; then
   ! wants rust || step "rust: tests" cargo cargo test --workspace --locked --no-fail-fast
   ! wants e2e || step "end to end, real browser" node end_to_end
+  if wants e2e && [ "${CI:-}" != true ] && ! has_java; then
+    say "skipped: there is no java, so the browser tests run on the embedded log only"
+  elif wants e2e; then
+    step "end to end, on Kafka" node end_to_end_on_kafka
+  fi
 fi
 ! wants rustdoc || step "rust: documentation" none rustdoc
 

@@ -24,7 +24,7 @@ use crate::cli::{Ended, Place};
 use http::Answer;
 
 /// Longer than any start, stop or answer may take, with both processors busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A program that runs.
 pub(crate) struct Program {

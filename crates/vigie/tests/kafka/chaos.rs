@@ -326,37 +326,32 @@ impl Seen {
 fn brokers(nodes: Nodes, log: KafkaLog, stop: Arc<AtomicBool>) -> thread::JoinHandle<Vec<(usize, f64)>> {
     thread::spawn(move || {
         let mut away: Vec<(usize, f64)> = Vec::new();
-        let results = |log: &KafkaLog| -> Option<i64> {
-            let ends = log.admin().offsets(topics::R3).ok()?;
-            Some(ends.iter().map(|ends| ends.latest).sum())
-        };
+        // A reader, as whoever waits for results has one: to ask for ends would itself wait for the broker that is away.
+        let count = log.admin().partition_count(topics::R3).unwrap();
+        let partitions: Vec<_> =
+            (0..count).map(|partition| TopicPartition::new(topics::R3, partition)).collect();
+        let mut results = log.reader(&partitions).unwrap();
         let mut node = 0;
         let mut next = Instant::now() + BROKER_EVERY / 2;
         let mut back: Option<(Instant, usize)> = None;
-        // Since when the sum is what it is, and since which kill nothing has come.
-        let (mut sum, mut waiting): (i64, Option<Instant>) = (0, None);
+        // Since which kill nothing has come.
+        let mut waiting: Option<Instant> = None;
         while !stop.load(Ordering::SeqCst) || back.is_some() {
-            thread::sleep(Duration::from_millis(100));
+            let came = results.poll(Duration::from_millis(100)).is_ok_and(|batches| !batches.is_empty());
             if let Some((at, node)) = back
                 && Instant::now() >= at
             {
                 nodes.run(&["resume", &node.to_string()]);
                 back = None;
             }
-            if let Some(now) = results(&log) {
-                if now > sum
-                    && let Some(since) = waiting
-                    // What was on its way when the broker died does not count.
-                    && since.elapsed() > Duration::from_millis(500)
-                {
-                    away.push((node, since.elapsed().as_secs_f64()));
-                    println!(
-                        "broker {node} killed: results again after {:.1} s",
-                        since.elapsed().as_secs_f64()
-                    );
-                    waiting = None;
-                }
-                sum = now;
+            if came
+                && let Some(since) = waiting
+                // What was on its way when the broker died does not count.
+                && since.elapsed() > Duration::from_millis(500)
+            {
+                away.push((node, since.elapsed().as_secs_f64()));
+                println!("broker {node} killed: results again after {:.1} s", since.elapsed().as_secs_f64());
+                waiting = None;
             }
             if Instant::now() >= next && back.is_none() && !stop.load(Ordering::SeqCst) {
                 node = node % 3 + 1;
