@@ -31,9 +31,9 @@ pub use processor::{
 };
 pub use record::{Headers, OwnedHeader, Record, RecordMetadata, Window, Windowed};
 pub use runtime::{
-    Config, ErrorHandler, ErrorResponse, FailedRecord, MemoryUse, MetricsSnapshot, PartitionLag,
-    ProcessingGuarantee, RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State, Streams,
-    TaskSnapshot, UncaughtErrorPolicy,
+    Config, ErrorHandler, ErrorResponse, FailedRecord, HostInfo, KeyMetadata, MemoryUse, MetricsSnapshot,
+    PartitionLag, ProcessingGuarantee, RestoreEvent, RestorePhase, RestoreProgress, StandbySnapshot, State,
+    StoreMetadata, Streams, TaskSnapshot, UncaughtErrorPolicy,
 };
 pub use state::{
     KeyValueStore, PutResult, ReadOnlySessionStore, ReadOnlyStore, ReadOnlyVersionedStore,

@@ -4,16 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::builder::{GraphRef, serde_or_error};
-use super::grouped::KGroupedStream;
-use super::operators::aggregate::Aggregate;
+use super::grouped::{AggregateNode, KGroupedStream};
 use super::operators::stateless::PassThrough;
 use super::operators::window_fold::WindowFold;
 use super::options::{Key, Store, Value};
-use super::stores::key_value_def;
+use super::stores::table_def;
 use super::stream::KStream;
 use super::table::KTable;
 use super::windowed::{Windows, sealed};
-use super::windowed_aggregate::{WindowedNode, windowed_key, windowed_store};
+use super::windowed_aggregate::{WindowedNode, refuse_history, windowed_store, windowed_table};
 use super::windows::{EmitStrategy, SessionWindows, Windowing};
 use crate::processor::Node;
 use crate::record::{Change, Windowed};
@@ -34,6 +33,7 @@ struct Shared<'s, K, A> {
     merger: Merger<K, A>,
     store_name: &'s Arc<str>,
     windowing: Option<Windowing>,
+    versioned: bool,
 }
 
 /// One grouped stream, without the type of its values.
@@ -101,16 +101,8 @@ impl<K: Key, V: Value, A: Value> Member<K, A> for Grouping<K, V, A> {
                     Arc::new(move |key, value, before: Option<A>| {
                         aggregator(key, &value, before.unwrap_or_else(|| initial()))
                     });
-                let stores = vec![Arc::clone(&store_name)];
-                shared.graph.borrow_mut().add_processor(name, &[parent], stores, move |wiring| {
-                    Node::boxed(Aggregate::<K, V, A> {
-                        fold: Arc::clone(&fold),
-                        key: Arc::clone(&key),
-                        store: wiring.store(&store_name),
-                        send_old: wiring.send_old,
-                        out: wiring.out(),
-                    })
-                })
+                let node = AggregateNode { name, key, store: store_name, versioned: shared.versioned, fold };
+                node.add(shared.graph, parent)
             }
         }
     }
@@ -179,9 +171,10 @@ impl<K: Key, A: Value> CogroupedKStream<K, A> {
         initial: impl Fn() -> A + Send + Sync + 'static,
         store: Store<K, A>,
     ) -> KTable<K, A> {
+        let versioned = store.settings.history.is_some();
         let (node, graph, key, value, store_name) =
             self.build(Arc::new(initial), Arc::new(|_: &K, _, next| next), store, None);
-        KTable::new(&graph, node, Some(key), Some(value), Some(store_name))
+        KTable::new(&graph, node, Some(key), Some(value), Some(store_name)).with_history(versioned)
     }
 
     /// Groups by windows of event time too.
@@ -208,8 +201,8 @@ impl<K: Key, A: Value> CogroupedKStream<K, A> {
         store: Store<K, A>,
         windowing: Windowing,
     ) -> KTable<Windowed<K>, A> {
-        let (node, graph, key, value, _) = self.build(initial, merger, store, Some(windowing));
-        KTable::new(&graph, node, Some(windowed_key(windowing, key)), Some(value), None)
+        let (node, graph, key, value, store_name) = self.build(initial, merger, store, Some(windowing));
+        windowed_table(&graph, node, windowing, (key, value), store_name)
     }
 
     fn build(
@@ -233,9 +226,10 @@ impl<K: Key, A: Value> CogroupedKStream<K, A> {
         let (settings, k, v) = (&store.settings, Arc::clone(&key), Arc::clone(&value));
         let def = match windowing {
             Some(windowing) => {
+                refuse_history(&graph, &store_name, settings);
                 windowed_store(windowing, EmitStrategy::OnWindowUpdate, &store_name, settings, k, v)
             }
-            None => key_value_def(&store_name, settings, k, v),
+            None => table_def(&store_name, settings, k, v),
         };
         graph.borrow_mut().add_store(def);
         let shared = Shared {
@@ -245,6 +239,7 @@ impl<K: Key, A: Value> CogroupedKStream<K, A> {
             merger,
             store_name: &store_name,
             windowing,
+            versioned: settings.history.is_some(),
         };
         let mut nodes = Vec::new();
         for (number, (member, parent)) in self.members.iter().zip(&parents).enumerate() {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::builder::{Repartition, serde_or_error};
+use super::builder::{GraphRef, Repartition, serde_or_error};
 use super::operators::aggregate::{Aggregate, Fold};
+use super::operators::versioned_aggregate::VersionedAggregate;
 use super::options::{Grouped, Key, Store, Value};
-use super::stores::key_value_def;
+use super::stores::table_def;
 use super::stream::KStream;
 use super::table::KTable;
 use super::windowed::Windows;
 use crate::processor::Node;
 use crate::serde::SerdeRef;
+use crate::topology::NodeId;
 
 /// A stream grouped by key. Records with a null key or a null value are skipped and counted.
 pub struct KGroupedStream<K, V> {
@@ -121,20 +123,38 @@ fn aggregate<K: Key, V: Value, A: Value>(
     let Prepared { name, store_name, key, source } = prepared;
     let graph = &source.graph;
     let value = serde_or_error(graph, store.value, &name, "aggregate");
-    let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+    let def = table_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
     graph.borrow_mut().add_store(def);
-    let (key_of_node, store_of_node) = (Arc::clone(&key), Arc::clone(&store_name));
-    let stores = vec![Arc::clone(&store_name)];
-    let node = graph.borrow_mut().add_processor(name, &[source.node], stores, move |wiring| {
-        Node::boxed(Aggregate::<K, V, A> {
-            fold: Arc::clone(&fold),
-            key: Arc::clone(&key_of_node),
-            store: wiring.store(&store_of_node),
-            send_old: wiring.send_old,
-            out: wiring.out(),
+    let versioned = store.settings.history.is_some();
+    let node = AggregateNode { name, key: Arc::clone(&key), store: Arc::clone(&store_name), versioned, fold };
+    let node = node.add(graph, source.node);
+    KTable::new(graph, node, Some(key), Some(value), Some(store_name)).with_history(versioned)
+}
+
+/// A node that aggregates without windows.
+pub(crate) struct AggregateNode<K, V, A> {
+    pub name: Arc<str>,
+    pub key: SerdeRef<K>,
+    pub store: Arc<str>,
+    /// Whether the store keeps older versions.
+    pub versioned: bool,
+    pub fold: Fold<K, V, A>,
+}
+
+impl<K: Key, V: Value, A: Value> AggregateNode<K, V, A> {
+    pub(crate) fn add(self, graph: &GraphRef, parent: NodeId) -> NodeId {
+        let Self { name, key, store, versioned, fold } = self;
+        let stores = vec![Arc::clone(&store)];
+        graph.borrow_mut().add_processor(name, &[parent], stores, move |wiring| {
+            let (fold, key) = (Arc::clone(&fold), Arc::clone(&key));
+            let (store, send_old) = (wiring.store(&store), wiring.send_old);
+            if versioned {
+                Node::boxed(VersionedAggregate::<K, V, A> { fold, key, store, send_old, out: wiring.out() })
+            } else {
+                Node::boxed(Aggregate::<K, V, A> { fold, key, store, send_old, out: wiring.out() })
+            }
         })
-    });
-    KTable::new(graph, node, Some(key), Some(value), Some(store_name))
+    }
 }
 
 /// What every aggregate needs, named and numbered in Kafka Streams' order.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::builder::{GraphRef, add_source, serde_or_error};
 use super::operators::sink::{Sink, Target};
 use super::operators::table_aggregate::{Adder, ChangeSerde, Subtractor, TableAggregate};
+use super::operators::versioned_aggregate::VersionedTableAggregate;
 use super::options::{Key, Store, Value};
-use super::stores::key_value_def;
+use super::stores::table_def;
 use super::table::KTable;
 use crate::processor::{Node, Wiring};
 use crate::record::Change;
@@ -113,19 +114,22 @@ impl<K: Key, V: Value> KGroupedTable<K, V> {
         let source = add_source(graph, source_name, vec![topic_name], Arc::clone(&self.key), changes, None);
         let key = store.key.unwrap_or_else(|| Arc::clone(&self.key));
         let value = serde_or_error(graph, store.value, &name, "aggregate");
-        let def = key_value_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+        let def = table_def(&store_name, &store.settings, Arc::clone(&key), Arc::clone(&value));
+        let versioned = store.settings.history.is_some();
         graph.borrow_mut().add_store(def);
         let of_node = Arc::clone(&store_name);
         let stores = vec![Arc::clone(&store_name)];
         let node = graph.borrow_mut().add_processor(name, &[source], stores, move |wiring| {
-            Node::boxed(TableAggregate::<K, V, A> {
-                add: Arc::clone(&add),
-                subtract: Arc::clone(&subtract),
-                store: wiring.store(&of_node),
-                send_old: wiring.send_old,
-                out: wiring.out(),
-            })
+            let (add, subtract) = (Arc::clone(&add), Arc::clone(&subtract));
+            let (store, send_old) = (wiring.store(&of_node), wiring.send_old);
+            if versioned {
+                let out = wiring.out();
+                Node::boxed(VersionedTableAggregate::<K, V, A> { add, subtract, store, send_old, out })
+            } else {
+                let out = wiring.out();
+                Node::boxed(TableAggregate::<K, V, A> { add, subtract, store, send_old, out })
+            }
         });
-        KTable::new(graph, node, Some(key), Some(value), Some(store_name))
+        KTable::new(graph, node, Some(key), Some(value), Some(store_name)).with_history(versioned)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::operators::suppress::{Buffered, BufferedSerde, Suppress};
 use super::options::{Key, StoreSettings, Value, millis};
 use super::stores::key_value_def;
 use super::table::KTable;
+use super::view::{self, ViewOf};
 use crate::error::TopologyError;
 use crate::processor::Node;
 use crate::record::Windowed;
@@ -225,6 +227,13 @@ impl<K: Key, V: Value> KTable<K, V> {
                 (grace.unwrap_or(0), Some(end))
             }
         };
+        if self.versioned {
+            let reason = String::from(
+                "a versioned table cannot be suppressed (filters and mappers of one are versioned too): keep it without history before (`to_stream`, then `to_table`)",
+            );
+            self.graph.borrow_mut().errors.push(TopologyError::Invalid { node: name.to_string(), reason });
+        }
+        let buffer_name = Arc::clone(&store_name);
         let settings = StoreSettings {
             logged: buffer.logged,
             topic_config: buffer.topic_config,
@@ -258,6 +267,8 @@ impl<K: Key, V: Value> KTable<K, V> {
         });
         graph.table_parents.insert(node, self.node);
         drop(graph);
-        KTable::new(&self.graph, node, Some(key), Some(value), None)
+        let parent = Rc::clone(&self.view);
+        let view: ViewOf<K, V> = Rc::new(move || Some(view::suppressed(parent()?, Arc::clone(&buffer_name))));
+        KTable::new(&self.graph, node, Some(key), Some(value), None).seen_through(false, view)
     }
 }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use vigie_log::Timestamp;
 
+use super::operators::suppress::Buffered;
 use super::operators::table::RowMap;
 use super::operators::{store_of, versioned_of};
 use super::options::{Key, Value};
 use crate::error::StateError;
 use crate::processor::{TaskState, Wiring};
+use crate::record::{Window, Windowed};
+use crate::state::{SessionKey, WindowKey};
 
 /// Takes a row and its timestamp.
 pub(crate) type Then<'t, V> = &'t mut dyn FnMut(Option<(&V, Timestamp)>);
@@ -89,6 +92,69 @@ impl<K: Key, V: Value> Look<K, V> for VersionedLook {
     }
 }
 
+/// The windows of a store, by key and start.
+struct WindowLook(usize);
+
+impl<K: Key, V: Value> Look<Windowed<K>, V> for WindowLook {
+    fn look(
+        &mut self,
+        task: &mut TaskState,
+        key: &Windowed<K>,
+        _: Option<Timestamp>,
+        then: Then<'_, V>,
+    ) -> Result<(), StateError> {
+        let store = store_of::<WindowKey<K>, V>(task, self.0);
+        let place = WindowKey { key: key.key.clone(), start: key.window.start };
+        let forgotten = store.expired(place.start);
+        then(store.get(&place)?.filter(|_| !forgotten).map(|(row, at)| (row, *at)));
+        Ok(())
+    }
+}
+
+/// The sessions of a store, by key and both bounds. A session's time is its end.
+struct SessionLook(usize);
+
+impl<K: Key, V: Value> Look<Windowed<K>, V> for SessionLook {
+    fn look(
+        &mut self,
+        task: &mut TaskState,
+        key: &Windowed<K>,
+        _: Option<Timestamp>,
+        then: Then<'_, V>,
+    ) -> Result<(), StateError> {
+        let store = store_of::<SessionKey<K>, V>(task, self.0);
+        let Window { start, end } = key.window;
+        let forgotten = store.expired(end);
+        let row = store.get(&SessionKey { key: key.key.clone(), start, end })?;
+        then(row.filter(|_| !forgotten).map(|(row, _)| (row, end)));
+        Ok(())
+    }
+}
+
+/// The rows of a table whose updates are held back: of a key that waits, the row before its first update that does.
+struct SuppressedLook<K, V> {
+    buffer: usize,
+    inner: Box<dyn Look<K, V>>,
+}
+
+impl<K: Key, V: Value> Look<K, V> for SuppressedLook<K, V> {
+    fn look(
+        &mut self,
+        task: &mut TaskState,
+        key: &K,
+        as_of: Option<Timestamp>,
+        then: Then<'_, V>,
+    ) -> Result<(), StateError> {
+        let waiting = store_of::<K, Buffered<V>>(task, self.buffer).get(key)?;
+        match waiting.map(|(held, _)| held.prior.clone()) {
+            // Its time is not known any more.
+            Some(prior) => then(prior.as_ref().map(|row| (row, -1))),
+            None => self.inner.look(task, key, as_of, then)?,
+        }
+        Ok(())
+    }
+}
+
 /// The rows of another table, filtered or mapped.
 struct MappedLook<K, V, W> {
     inner: Box<dyn Look<K, V>>,
@@ -119,6 +185,26 @@ pub(crate) fn of_store<K: Key, V: Value>(store: Arc<str>, versioned: bool) -> Vi
         if versioned { Box::new(VersionedLook(index)) } else { Box::new(StoreLook(index)) }
     });
     View { stores: vec![store], make }
+}
+
+/// The view of a windowed aggregation.
+pub(crate) fn of_windows<K: Key, V: Value>(store: Arc<str>, sessions: bool) -> View<Windowed<K>, V> {
+    let name = Arc::clone(&store);
+    let make: MakeLook<Windowed<K>, V> = Arc::new(move |wiring| {
+        let index = wiring.store(&name);
+        if sessions { Box::new(SessionLook(index)) } else { Box::new(WindowLook(index)) }
+    });
+    View { stores: vec![store], make }
+}
+
+/// The view of a table whose updates are held back in a buffer.
+pub(crate) fn suppressed<K: Key, V: Value>(view: View<K, V>, buffer: Arc<str>) -> View<K, V> {
+    let (inner, name) = (view.make, Arc::clone(&buffer));
+    let make: MakeLook<K, V> = Arc::new(move |wiring| {
+        Box::new(SuppressedLook { buffer: wiring.store(&name), inner: inner(wiring) })
+    });
+    let stores = std::iter::once(buffer).chain(view.stores).collect();
+    View { stores, make }
 }
 
 /// The view of a table that is made from another row by row.

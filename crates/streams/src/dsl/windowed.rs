@@ -8,7 +8,7 @@ use super::operators::window_fold::WindowFold;
 use super::options::{Grouped, Key, Store, Value};
 use super::stream::KStream;
 use super::table::KTable;
-use super::windowed_aggregate::{WindowedNode, windowed_key, windowed_store};
+use super::windowed_aggregate::{WindowedNode, refuse_history, windowed_store, windowed_table};
 use super::windows::{
     EmitStrategy, FixedWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Windowing,
 };
@@ -113,7 +113,9 @@ impl<K: Key, V: Value> Cut<K, V> {
         let (windowing, emit, settings) = (self.windowing, self.emit, &store.settings);
         let def =
             windowed_store(windowing, emit, &store_name, settings, Arc::clone(&key), Arc::clone(&value));
+        refuse_history(graph, &name, settings);
         graph.borrow_mut().add_store(def);
+        let store_of_table = Arc::clone(&store_name);
         let node = WindowedNode {
             graph,
             name,
@@ -124,7 +126,7 @@ impl<K: Key, V: Value> Cut<K, V> {
             store: store_name,
             fold,
         };
-        KTable::new(graph, node.add(), Some(windowed_key(windowing, key)), Some(value), None)
+        windowed_table(graph, node.add(), windowing, (key, value), store_of_table)
     }
 }
 

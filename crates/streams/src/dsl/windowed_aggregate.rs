@@ -1,18 +1,19 @@
 //! What windowed aggregations have in common: the node, its store, and the serde of its keys. Used by windowed and by cogrouped streams.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::builder::GraphRef;
 use super::operators::final_results::FinalResults;
-use super::operators::session_aggregate::SessionAggregate;
-use super::operators::sliding_aggregate::SlidingAggregate;
-use super::operators::window_aggregate::WindowAggregate;
 use super::operators::window_fold::WindowFold;
+use super::operators::windowed::{Cutting, WindowedAggregate};
 use super::options::{Key, StoreSettings, Value, millis};
 use super::stores::{session_def_in, window_def_in};
+use super::table::KTable;
+use super::view::{self, ViewOf};
 use super::windows::{EmitStrategy, FixedWindows, Windowing};
 use crate::error::TopologyError;
-use crate::processor::Node;
+use crate::processor::{AnyNode, Node, Wiring};
 use crate::record::Windowed;
 use crate::serde::{SerdeRef, SessionWindowed, TimeWindowed};
 use crate::state::Retention;
@@ -29,6 +30,16 @@ fn retention_ms(windowing: Windowing, settings: &StoreSettings) -> i64 {
         Windowing::Session(windows) => windows.gap_ms.saturating_add(windows.grace_ms),
     };
     settings.retention.map_or(needed, |asked| millis(asked).max(needed))
+}
+
+/// Windows have no history.
+pub(crate) fn refuse_history(graph: &GraphRef, node: &str, settings: &StoreSettings) {
+    if settings.history.is_some() {
+        let reason = String::from(
+            "windows cannot be kept in a versioned store; keep them longer with `Store::retention`",
+        );
+        graph.borrow_mut().errors.push(TopologyError::Invalid { node: node.to_owned(), reason });
+    }
 }
 
 /// The store of a windowed aggregation. Where windows are sent on when they close, it is laid out so that they are found by time.
@@ -62,12 +73,25 @@ fn kept_by_time(kept: i64, segment_ms: i64) -> Retention {
 }
 
 /// The serde of the results' keys.
-pub(crate) fn windowed_key<K: Key>(windowing: Windowing, key: SerdeRef<K>) -> SerdeRef<Windowed<K>> {
+fn windowed_key<K: Key>(windowing: Windowing, key: SerdeRef<K>) -> SerdeRef<Windowed<K>> {
     match windowing {
         Windowing::Fixed(windows) => Arc::new(TimeWindowed::new(key, windows.size_ms())),
         Windowing::Sliding(windows) => Arc::new(TimeWindowed::new(key, windows.difference_ms)),
         Windowing::Session(_) => Arc::new(SessionWindowed::new(key)),
     }
+}
+
+/// The table of a windowed aggregation, with its rows to be looked up by window.
+pub(crate) fn windowed_table<K: Key, A: Value>(
+    graph: &GraphRef,
+    node: NodeId,
+    windowing: Windowing,
+    (key, value): (SerdeRef<K>, SerdeRef<A>),
+    store: Arc<str>,
+) -> KTable<Windowed<K>, A> {
+    let sessions = matches!(windowing, Windowing::Session(_));
+    let view: ViewOf<Windowed<K>, A> = Rc::new(move || Some(view::of_windows(Arc::clone(&store), sessions)));
+    KTable::new(graph, node, Some(windowed_key(windowing, key)), Some(value), None).seen_through(false, view)
 }
 
 /// A node that aggregates the records of `parent` in windows.
@@ -89,47 +113,38 @@ impl<K: Key, V: Value, A: Value> WindowedNode<'_, K, V, A> {
             let node = name.to_string();
             graph.borrow_mut().errors.push(TopologyError::Invalid { node, reason });
         }
-        let on_close = emit == EmitStrategy::OnWindowClose;
         let stores = vec![Arc::clone(&store)];
-        let node = graph.borrow_mut().add_processor(name, &[parent], stores, move |wiring| {
-            let (fold, key) = (fold.clone(), Arc::clone(&key));
-            let (store, send_old, out) = (wiring.store(&store), wiring.send_old, wiring.out());
-            let (observed, finals) = (-1, on_close.then(FinalResults::new));
-            match windowing {
-                Windowing::Fixed(windows) => Node::boxed(WindowAggregate::<K, V, A> {
-                    fold,
-                    windows,
-                    key,
-                    store,
-                    send_old,
-                    out,
-                    observed,
-                    finals,
-                }),
-                Windowing::Sliding(windows) => Node::boxed(SlidingAggregate::<K, V, A> {
-                    fold,
-                    windows,
-                    key,
-                    store,
-                    send_old,
-                    out,
-                    observed,
-                    finals,
-                }),
-                Windowing::Session(windows) => Node::boxed(SessionAggregate::<K, V, A> {
-                    fold,
-                    windows,
-                    key,
-                    store,
-                    send_old,
-                    out,
-                    observed,
-                    finals,
-                }),
-            }
+        let of_node = OfNode { fold, key, store, on_close: emit == EmitStrategy::OnWindowClose };
+        let node = graph.borrow_mut().add_processor(name, &[parent], stores, move |wiring| match windowing {
+            Windowing::Fixed(windows) => of_node.make(windows, wiring),
+            Windowing::Sliding(windows) => of_node.make(windows, wiring),
+            Windowing::Session(windows) => of_node.make(windows, wiring),
         });
         graph.borrow_mut().close_after.insert(node, windowing.close_after_ms());
         node
+    }
+}
+
+/// What a node is made of for each task.
+struct OfNode<K, V, A> {
+    fold: WindowFold<K, V, A>,
+    key: SerdeRef<K>,
+    store: Arc<str>,
+    on_close: bool,
+}
+
+impl<K: Key, V: Value, A: Value> OfNode<K, V, A> {
+    fn make<W: Cutting<K, V, A>>(&self, windows: W, wiring: &mut Wiring<'_>) -> Box<dyn AnyNode> {
+        Node::boxed(WindowedAggregate::<K, V, A, W> {
+            fold: self.fold.clone(),
+            windows,
+            key: Arc::clone(&self.key),
+            store: wiring.store(&self.store),
+            send_old: wiring.send_old,
+            out: wiring.out(),
+            observed: -1,
+            finals: self.on_close.then(FinalResults::new),
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod streams;
 mod task;
 mod thread;
 mod topics;
+mod whereabouts;
 mod worker;
 
 pub use config::{Config, ProcessingGuarantee, UncaughtErrorPolicy};
@@ -29,3 +30,4 @@ pub use metrics::{MemoryUse, MetricsSnapshot, PartitionLag, RestoreProgress, Sta
 pub use restore::{RestoreEvent, RestorePhase};
 pub use status::State;
 pub use streams::Streams;
+pub use whereabouts::{HostInfo, KeyMetadata, StoreMetadata};

@@ -90,7 +90,7 @@ impl Streams {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shared(&self) -> Result<&Arc<Shared>, StreamsError> {
+    pub(super) fn shared(&self) -> Result<&Arc<Shared>, StreamsError> {
         self.shared
             .as_ref()
             .ok_or_else(|| StreamsError::Config(String::from("the program has not been started")))

@@ -72,7 +72,7 @@ impl StateStore for Own {
 }
 
 /// What stores are kept in, and whether it is there after everything was closed.
-trait Kind {
+pub(super) trait Kind {
     fn name(&self) -> &'static str;
     fn open(&self, store: &str, partition: PartitionId) -> Arc<dyn Committed>;
     fn apply(&self, batch: &StoreBatch) -> Result<(), StateError>;
@@ -134,7 +134,7 @@ impl Kind for OnDisk {
     }
 }
 
-fn kinds() -> Vec<Box<dyn Kind>> {
+pub(super) fn kinds() -> Vec<Box<dyn Kind>> {
     vec![
         Box::new(Backed("in memory", MemoryBackend, None)),
         Box::new(Backed("in memory, kept", KeptMemory::default(), None)),
@@ -287,7 +287,7 @@ fn bytes_are_those_of_a_model() {
     }
 }
 
-fn typed<Q: std::hash::Hash + Eq + Clone + Send + 'static>(
+pub(super) fn typed<Q: std::hash::Hash + Eq + Clone + Send + 'static>(
     kind: &dyn Kind,
     name: &str,
     keys: Arc<dyn KeyFormat<Q>>,
@@ -298,7 +298,7 @@ fn typed<Q: std::hash::Hash + Eq + Clone + Send + 'static>(
 }
 
 /// Commits as a task does; gives what goes to the changelog.
-fn commit<Q: std::hash::Hash + Eq + Clone + Send + 'static>(
+pub(super) fn commit<Q: std::hash::Hash + Eq + Clone + Send + 'static>(
     kind: &dyn Kind,
     store: &mut TypedStore<Q, i64>,
     position: &mut i64,

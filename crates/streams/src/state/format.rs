@@ -209,22 +209,27 @@ impl<Q, F: KeyFormat<Q> + ?Sized> KeyFormat<Q> for Arc<F> {
     }
 }
 
+/// Whether a key comes back from its bytes, local and logged, and its logged bytes are those given.
+#[cfg(test)]
+pub(super) fn check_format<Q: PartialEq + std::fmt::Debug>(
+    format: &dyn KeyFormat<Q>,
+    key: Q,
+    changelog: &[u8],
+) {
+    let (mut local, mut logged, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    format.local(&key, &mut local).unwrap();
+    assert_eq!(format.read_local(&local).unwrap(), key);
+    format.write_changelog(&local, &mut logged);
+    assert_eq!(logged, changelog, "{key:?}");
+    format.read_changelog(&logged, &mut again).unwrap();
+    assert_eq!(again, local);
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-
     use super::*;
     use crate::serde::Utf8;
-
-    fn check<Q: PartialEq + Debug>(format: &dyn KeyFormat<Q>, key: Q, changelog: &[u8]) {
-        let (mut local, mut logged, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        format.local(&key, &mut local).unwrap();
-        assert_eq!(format.read_local(&local).unwrap(), key);
-        format.write_changelog(&local, &mut logged);
-        assert_eq!(logged, changelog, "{key:?}");
-        format.read_changelog(&logged, &mut again).unwrap();
-        assert_eq!(again, local);
-    }
+    use crate::state::format::check_format as check;
 
     #[test]
     fn keys_survive_both_ways() {

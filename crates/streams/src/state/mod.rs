@@ -14,6 +14,8 @@ mod budget;
 mod committed;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_queries;
 mod folder;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]

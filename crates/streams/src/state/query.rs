@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vigie_log::{PartitionId, Timestamp, partition_for_key};
 
 use super::committed::Committed;
+use super::key_value::after_prefix;
 use super::registry::{Partition, Staleness, StoreRegistry};
 use super::scan::Scan;
 use super::typed::decode_value;
@@ -64,11 +65,7 @@ impl<K, V> ReadOnlyStore<K, V> {
 
     /// The committed value and its timestamp.
     pub fn get_with_timestamp(&self, key: &K) -> Result<Option<(V, Timestamp)>, StateError> {
-        let mut local = Vec::new();
-        self.types
-            .keys
-            .local(key, &mut local)
-            .map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+        let local = self.local(key)?;
         let (mut partitions, count) = self.held();
         // The default partitioner's choice first; producers may have chosen otherwise.
         let likely = partition_for_key(&local, count.max(1));
@@ -87,39 +84,79 @@ impl<K, V> ReadOnlyStore<K, V> {
 
     /// All entries, partition by partition, each in order of the keys' bytes. Changes committed meanwhile may or may not show.
     pub fn all(&self) -> impl Iterator<Item = Result<(K, V), StateError>> + '_ {
-        self.held().0.into_iter().flat_map(move |(_, store)| {
-            let scan = Scan::over_committed(
-                &self.name,
-                &*self.types.keys,
-                &self.types.values,
-                store,
-                Bound::Unbounded,
-                Bound::Unbounded,
-                false,
-            );
-            scan.map(|entry| entry.map(|(key, value, _)| (key, value)))
-        })
+        self.scan(Bound::Unbounded, Bound::Unbounded, false)
     }
 
-    /// Entries from `from` to `to`, both included, partition by partition.
+    /// All entries in the reverse order, the last partition first.
+    ///
+    /// ```
+    /// use vigie_streams::serde::{I64, Utf8};
+    /// use vigie_streams::{Consumed, Store, StreamsBuilder, TopologyTestDriver};
+    /// let mut builder = StreamsBuilder::new();
+    /// builder.table("prices", Consumed::<String, i64>::default(), Store::named("prices"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?, Default::default())?;
+    /// for (name, price) in [("tea", 3), ("teapot", 30), ("coffee", 4), ("milk", 1)] {
+    ///     driver.input("prices", Utf8, I64).pipe(&name.into(), &price, 0)?;
+    /// }
+    /// let prices = driver.store::<String, i64>("prices")?;
+    /// let backwards: Vec<(String, i64)> = prices.reverse_all().collect::<Result<_, _>>()?;
+    /// assert_eq!(backwards[0], ("teapot".into(), 30));
+    /// let teas: Vec<(String, i64)> = prices.prefix(b"tea").collect::<Result<_, _>>()?;
+    /// assert_eq!(teas, [("tea".into(), 3), ("teapot".into(), 30)]);
+    /// let (from, to) = ("d".to_owned(), "tea".to_owned());
+    /// let between: Vec<(String, i64)> = prices.reverse_range(&from, &to)?.collect::<Result<_, _>>()?;
+    /// assert_eq!(between, [("tea".into(), 3), ("milk".into(), 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reverse_all(&self) -> impl Iterator<Item = Result<(K, V), StateError>> + '_ {
+        self.scan(Bound::Unbounded, Bound::Unbounded, true)
+    }
+
+    /// Entries from `from` to `to`, both included, partition by partition, each in order of the keys' bytes.
     pub fn range(
         &self,
         from: &K,
         to: &K,
     ) -> Result<impl Iterator<Item = Result<(K, V), StateError>> + '_, StateError> {
-        let local = |key: &K| {
-            let mut out = Vec::new();
-            let encoded = self.types.keys.local(key, &mut out);
-            encoded
-                .map(|()| out)
-                .map_err(|source| StateError::Encode { store: self.name.to_string(), source })
-        };
-        let (from, to) = (local(from)?, local(to)?);
-        Ok(self.held().0.into_iter().flat_map(move |(_, store)| {
-            let (from, to) = (Bound::Included(from.clone()), Bound::Included(to.clone()));
-            Scan::over_committed(&self.name, &*self.types.keys, &self.types.values, store, from, to, false)
+        Ok(self.scan(Bound::Included(self.local(from)?), Bound::Included(self.local(to)?), false))
+    }
+
+    /// Entries from `from` to `to`, both included, in the reverse order, the last partition first.
+    pub fn reverse_range(
+        &self,
+        from: &K,
+        to: &K,
+    ) -> Result<impl Iterator<Item = Result<(K, V), StateError>> + '_, StateError> {
+        Ok(self.scan(Bound::Included(self.local(from)?), Bound::Included(self.local(to)?), true))
+    }
+
+    /// Entries whose key's bytes begin with `prefix`, partition by partition, each in order of the keys' bytes (Kafka Streams: `prefixScan`).
+    pub fn prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(K, V), StateError>> + '_ {
+        self.scan(Bound::Included(prefix.to_vec()), after_prefix(prefix), false)
+    }
+
+    fn local(&self, key: &K) -> Result<Vec<u8>, StateError> {
+        let mut out = Vec::new();
+        let encoded = self.types.keys.local(key, &mut out);
+        encoded.map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+        Ok(out)
+    }
+
+    fn scan(
+        &self,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        reverse: bool,
+    ) -> impl Iterator<Item = Result<(K, V), StateError>> + '_ {
+        let mut partitions = self.held().0;
+        if reverse {
+            partitions.reverse();
+        }
+        partitions.into_iter().flat_map(move |(_, store)| {
+            let (keys, values) = (&*self.types.keys, &self.types.values);
+            Scan::over_committed(&self.name, keys, values, store, from.clone(), to.clone(), reverse)
                 .map(|entry| entry.map(|(key, value, _)| (key, value)))
-        }))
+        })
     }
 
     /// Entries, about.
@@ -197,13 +234,17 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
 
     /// The default partitioner's choice for a key.
     fn likely_partition(&self, key: &K, count: u32) -> Result<PartitionId, StateError> {
+        Ok(partition_for_key(&self.key_bytes(key)?, count.max(1)))
+    }
+
+    fn key_bytes(&self, key: &K) -> Result<Vec<u8>, StateError> {
         let mut local = Vec::new();
         let window = WindowKey { key: key.clone(), start: 0 };
         let encoded = self.types.keys.local(&window, &mut local);
         encoded.map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
         // The key stands between its segment and its start.
-        let bytes = local.get(8..local.len().saturating_sub(8)).unwrap_or_default();
-        Ok(partition_for_key(bytes, count.max(1)))
+        local.truncate(local.len().saturating_sub(8));
+        Ok(local.split_off(local.len().min(8)))
     }
 
     /// All windows that start from `from` to `to`, both included.
@@ -222,6 +263,88 @@ impl<K: Clone + Hash + Eq, V> ReadOnlyWindowStore<K, V> {
             }
         }
         Ok(found)
+    }
+
+    /// As [`fetch`](Self::fetch), the latest window first (Kafka Streams: `backwardFetch`).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vigie_streams::serde::Utf8;
+    /// use vigie_streams::{Consumed, Store, StreamsBuilder, TimeWindows, TopologyTestDriver};
+    /// let mut builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("clicks", Consumed::<String, String>::default())
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::tumbling(Duration::from_secs(10)).grace(Duration::from_secs(60)))
+    ///     .count(Store::named("clicks"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?, Default::default())?;
+    /// for (user, at) in [("ann", 1_000), ("ann", 2_000), ("bob", 3_000), ("ann", 21_000)] {
+    ///     driver.input("clicks", Utf8, Utf8).pipe(&user.into(), &"/".into(), at)?;
+    /// }
+    /// let clicks = driver.window_store::<String, i64>("clicks")?;
+    /// assert_eq!(clicks.backward_fetch(&"ann".into(), 0, 30_000)?, [(20_000, 1), (0, 2)]);
+    /// assert_eq!(clicks.backward_all()?[0].1, 1);
+    /// let of_two = clicks.fetch_range(&"ann".into(), &"bob".into(), 0, 9_999)?;
+    /// assert_eq!(of_two.iter().map(|(window, n)| (window.key.as_str(), *n)).collect::<Vec<_>>(), [("ann", 2), ("bob", 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backward_fetch(
+        &self,
+        key: &K,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, V)>, StateError> {
+        let mut found = self.fetch(key, from, to)?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// The windows of the keys from `first` to `last`, in order of their bytes and both included, that start from `from` to `to`, both
+    /// included; in the order of [`fetch_all`](Self::fetch_all).
+    pub fn fetch_range(
+        &self,
+        first: &K,
+        last: &K,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(WindowKey<K>, V)>, StateError> {
+        let keys = self.key_bytes(first)?..=self.key_bytes(last)?;
+        let mut found = Vec::new();
+        for (window, value) in self.fetch_all(from, to)? {
+            if keys.contains(&self.key_bytes(&window.key)?) {
+                found.push((window, value));
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`fetch_range`](Self::fetch_range), in the reverse order (Kafka Streams: `backwardFetch`).
+    pub fn backward_fetch_range(
+        &self,
+        first: &K,
+        last: &K,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(WindowKey<K>, V)>, StateError> {
+        let mut found = self.fetch_range(first, last, from, to)?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// As [`fetch_all`](Self::fetch_all), in the reverse order (Kafka Streams: `backwardFetchAll`).
+    pub fn backward_fetch_all(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(WindowKey<K>, V)>, StateError> {
+        let mut found = self.fetch_all(from, to)?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// All windows that are kept, in the reverse order (Kafka Streams: `backwardAll`).
+    pub fn backward_all(&self) -> Result<Vec<(WindowKey<K>, V)>, StateError> {
+        self.backward_fetch_all(Timestamp::MIN, Timestamp::MAX)
     }
 
     /// All windows that are kept.

@@ -79,6 +79,73 @@ impl<K: Clone + Hash + Eq, V> ReadOnlySessionStore<K, V> {
         Ok(found)
     }
 
+    /// As [`fetch`](Self::fetch), the session that ends last first (Kafka Streams: `backwardFetch`).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vigie_streams::serde::Utf8;
+    /// use vigie_streams::{Consumed, SessionWindows, Store, StreamsBuilder, TopologyTestDriver};
+    /// let mut builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("pages", Consumed::<String, String>::default())
+    ///     .group_by_key()
+    ///     .windowed_by(SessionWindows::with_gap(Duration::from_secs(30)).grace(Duration::from_secs(300)))
+    ///     .count(Store::named("visits"));
+    /// let driver = TopologyTestDriver::new(&builder.build()?, Default::default())?;
+    /// for at in [0, 20_000, 100_000] {
+    ///     driver.input("pages", Utf8, Utf8).pipe(&"ann".into(), &"/".into(), at)?;
+    /// }
+    /// let visits = driver.session_store::<String, i64>("visits")?;
+    /// let ends = |found: Vec<(vigie_streams::SessionKey<String>, i64)>| found.iter().map(|(visit, _)| visit.end).collect::<Vec<_>>();
+    /// assert_eq!(ends(visits.backward_fetch(&"ann".into())?), [100_000, 20_000]);
+    /// assert_eq!(ends(visits.backward_find(&"ann".into(), 10_000, 90_000)?), [20_000]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backward_fetch(&self, key: &K) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+        self.backward_find(key, Timestamp::MIN, Timestamp::MAX)
+    }
+
+    /// As [`find`](Self::find), the session that ends last first (Kafka Streams: `backwardFindSessions`).
+    pub fn backward_find(
+        &self,
+        key: &K,
+        earliest_end: Timestamp,
+        latest_start: Timestamp,
+    ) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+        let mut found = self.find(key, earliest_end, latest_start)?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// All sessions of the keys from `first` to `last`, in order of their bytes and both included; in the order of [`all`](Self::all).
+    pub fn fetch_range(&self, first: &K, last: &K) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+        let keys = self.key_bytes(first)?..=self.key_bytes(last)?;
+        let mut found = Vec::new();
+        for (session, value) in self.all()? {
+            if keys.contains(&self.key_bytes(&session.key)?) {
+                found.push((session, value));
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`fetch_range`](Self::fetch_range), in the reverse order (Kafka Streams: `backwardFetch`).
+    pub fn backward_fetch_range(&self, first: &K, last: &K) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
+        let mut found = self.fetch_range(first, last)?;
+        found.reverse();
+        Ok(found)
+    }
+
+    fn key_bytes(&self, key: &K) -> Result<Vec<u8>, StateError> {
+        let mut local = Vec::new();
+        let session = SessionKey { key: key.clone(), start: 0, end: 0 };
+        let encoded = self.types.keys.local(&session, &mut local);
+        encoded.map_err(|source| StateError::Encode { store: self.name.to_string(), source })?;
+        // The key stands between its segment and its two bounds.
+        local.truncate(local.len().saturating_sub(16));
+        Ok(local.split_off(local.len().min(8)))
+    }
+
     /// All sessions that are kept, partition by partition: by segment, then key, then end.
     pub fn all(&self) -> Result<Vec<(SessionKey<K>, V)>, StateError> {
         let mut found = Vec::new();

@@ -157,3 +157,25 @@ impl std::io::Write for Lines {
         Ok(())
     }
 }
+
+/// Kafka Streams looks for the rows of such a table in a store of another kind, and fails.
+#[test]
+fn cogrouped_windows_are_joined_with_other_windows() {
+    let mut builder = StreamsBuilder::new();
+    let windows = vigie_streams::TimeWindows::tumbling(std::time::Duration::from_millis(10));
+    let left = builder.stream("left", Consumed::<String, i64>::default()).group_by_key();
+    let right = builder.stream("right", Consumed::<String, i64>::default()).group_by_key();
+    let sums = left.cogroup(|_, n, sum: i64| sum + n).windowed_by(windows).aggregate(|| 0, Store::default());
+    let counts = right.windowed_by(windows).count(Store::default());
+    let joined = sums.left_join(&counts, |_, sum, count| sum * 100 + count.copied().unwrap_or(0));
+    let text = vigie_streams::serde::FnSerde::text(|key: &vigie_streams::Windowed<String>| key.key.clone());
+    joined.to_stream().to("out", vigie_streams::Produced::with(text, I64));
+    let driver = TopologyTestDriver::new(&builder.build().unwrap(), Default::default()).unwrap();
+    for (topic, n, at) in [("left", 3, 1), ("right", 1, 2), ("left", 4, 3), ("right", 1, 11), ("left", 9, 12)]
+    {
+        driver.input(topic, Utf8, I64).pipe(&"k".into(), &n, at).unwrap();
+    }
+    let out = driver.output("out", Utf8, I64).read_key_values().unwrap();
+    let out: Vec<i64> = out.into_iter().filter_map(|(_, value)| value).collect();
+    assert_eq!(out, [300, 301, 701, 901]);
+}

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vigie_log::{Log, SimulatedLog};
+use vigie_streams::serde::Utf8;
 use vigie_streams::{
     Config, Consumed, RestoreEvent, RestorePhase, Staleness, State, StateError, Store, Streams,
     StreamsBuilder, StreamsError, Topology,
@@ -85,6 +86,23 @@ fn a_copy_can_be_asked_and_takes_over_without_a_restore() {
         };
         tells("p1") && tells("p2")
     });
+    // Both say the same of each key, and the one that they name has it.
+    for n in 0..40 {
+        let key = format!("k{n}");
+        let place = second.metadata_for_key("counts", &key, &Utf8).unwrap();
+        assert_eq!(place, first.metadata_for_key("counts", &key, &Utf8).unwrap());
+        let here = place.active.as_ref().is_some_and(|process| process.host == "p2" && process.port == 7000);
+        assert_eq!(here, active.get(&key).is_ok(), "{place:?}");
+        assert_eq!(place.standbys.len(), 1);
+        assert_ne!(place.standbys.first(), place.active.as_ref(), "never beside its task");
+    }
+    let processes = first.streams_metadata_for_store("counts").unwrap();
+    assert_eq!(processes.iter().map(|process| process.host.host.as_str()).collect::<Vec<_>>(), ["p1", "p2"]);
+    let mut all: Vec<u32> = processes.iter().flat_map(|process| process.active.clone()).collect();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3]);
+    let nowhere = first.streams_metadata_for_store("nothing");
+    assert!(matches!(nowhere, Err(StreamsError::NoSuchStore(_))), "{nowhere:?}");
     told.lock().unwrap().clear();
     assert!(first.close(PATIENCE));
     until("the second one has all", || second.metrics().tasks.len() == 4 && second.state() == State::Running);

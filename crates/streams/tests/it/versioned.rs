@@ -166,3 +166,44 @@ fn records_wait_for_late_rows() {
     input.pipe(&"k".into(), &5, 109).unwrap();
     assert_eq!(out(), [(502, 109)]);
 }
+
+#[test]
+fn versions_are_no_matter_of_windows_or_of_what_is_held_back() {
+    let second = Duration::from_secs(1);
+    let refused = |build: fn(&mut StreamsBuilder, Duration)| {
+        let mut builder = StreamsBuilder::new();
+        build(&mut builder, second);
+        builder.build().unwrap_err().to_string()
+    };
+    let suppressed = refused(|builder, second| {
+        let table =
+            builder.table("t", Consumed::<String, i64>::default(), Store::named("t").versioned(second));
+        let calm =
+            vigie_streams::Suppressed::until_time_limit(second, vigie_streams::BufferConfig::unbounded())
+                .named("calm");
+        table.filter(|_, n| *n > 0).suppress(calm);
+    });
+    assert!(suppressed.contains("`calm`") && suppressed.contains("cannot be suppressed"), "{suppressed}");
+    let aggregated = refused(|builder, second| {
+        let stream = builder.stream("t", Consumed::<String, i64>::default());
+        let counts = stream.group_by_key().count(Store::named("counts").versioned(second));
+        counts.suppress(vigie_streams::Suppressed::until_time_limit(
+            second,
+            vigie_streams::BufferConfig::unbounded(),
+        ));
+    });
+    assert!(aggregated.contains("cannot be suppressed"), "{aggregated}");
+    let windowed = refused(|builder, second| {
+        let stream = builder.stream("t", Consumed::<String, i64>::default()).group_by_key();
+        let windows = vigie_streams::TimeWindows::tumbling(second);
+        stream.windowed_by(windows).count(Store::named("counts").versioned(second));
+    });
+    assert!(windowed.contains("windows cannot be kept in a versioned store"), "{windowed}");
+    let cogrouped = refused(|builder, second| {
+        let stream = builder.stream("t", Consumed::<String, i64>::default()).group_by_key();
+        let windows = vigie_streams::TimeWindows::tumbling(second);
+        let sums = stream.cogroup(|_, n, sum: i64| sum + n).windowed_by(windows);
+        sums.aggregate(|| 0, Store::named("sums").versioned(second));
+    });
+    assert!(cogrouped.contains("windows cannot be kept in a versioned store"), "{cogrouped}");
+}

@@ -15,6 +15,7 @@ mod harness;
 mod aggregations;
 mod foreign_keys;
 mod golden;
+mod held;
 mod joins;
 mod optimized;
 mod scenario;
@@ -40,6 +41,7 @@ fn cases() -> Vec<Case> {
         foreign_keys::cases(),
         versions::cases(),
         optimized::cases(),
+        held::cases(),
     ];
     let mut cases: Vec<Case> = groups.into_iter().flatten().collect();
     cases.sort_by_key(|case| case.name);

@@ -5,52 +5,41 @@
 
 use vigie_log::Timestamp;
 
-use super::final_results::FinalResults;
-use super::window_fold::WindowFold;
-use super::{send_held, store};
+use super::store;
+use super::windowed::{Closed, Cutting, WindowedAggregate};
 use crate::dsl::windows::SessionWindows;
-use crate::processor::{Cx, Flow, Operator, Out};
+use crate::error::{Failure, StateError};
+use crate::processor::{Cx, Flow};
 use crate::record::{Change, Headers, Record, Window, Windowed};
 use crate::serde::SerdeRef;
-use crate::state::{Before, SessionKey, find_sessions, sessions_between};
+use crate::state::{Before, SessionKey, TypedStore, find_sessions, sessions_between};
 
-pub(crate) struct SessionAggregate<K, V, A> {
-    pub fold: WindowFold<K, V, A>,
-    pub windows: SessionWindows,
-    pub key: SerdeRef<K>,
-    pub store: usize,
-    pub send_old: bool,
-    pub out: Out<Windowed<K>, Change<A>>,
-    /// The largest timestamp of the records seen here, kept by the store.
-    pub observed: Timestamp,
-    pub finals: Option<FinalResults>,
-}
-
-impl<K, V, A> Operator<K, V> for SessionAggregate<K, V, A>
+impl<K, V, A> Cutting<K, V, A> for SessionWindows
 where
     K: Clone + std::hash::Hash + Eq + Send + 'static,
     V: Clone + Send + 'static,
     A: Clone + Send + 'static,
 {
-    fn init(&mut self, cx: &mut Cx<'_>) -> Flow {
-        self.observed = store::<SessionKey<K>, A>(cx, self.store).observed();
-        let close = self.close_time();
-        if let Some(finals) = &mut self.finals {
-            finals.resume(close);
-        }
-        Ok(())
+    type Place = SessionKey<K>;
+
+    /// Sessions that end before this time are closed.
+    fn close_time(self, observed: Timestamp) -> Timestamp {
+        observed.saturating_sub(self.grace_ms).saturating_sub(self.gap_ms)
     }
 
-    fn process(&mut self, record: Record<K, V>, cx: &mut Cx<'_>) -> Flow {
-        let Record { key, value, timestamp, headers } = record;
-        if self.key.is_null(&key) || value.is_none() && !self.fold.nulls {
-            cx.task.counts.skipped += 1;
-            return Ok(());
-        }
-        self.observed = self.observed.max(timestamp);
-        let close = self.close_time();
-        let gap = self.windows.gap_ms;
-        let state = store::<SessionKey<K>, A>(cx, self.store);
+    fn window(self, session: SessionKey<K>) -> Windowed<K> {
+        Windowed { key: session.key, window: Window { start: session.start, end: session.end } }
+    }
+
+    fn add(
+        node: &mut WindowedAggregate<K, V, A, Self>,
+        record: Record<K, V>,
+        close: Timestamp,
+        cx: &mut Cx<'_>,
+    ) -> Result<bool, Box<Failure>> {
+        let Record { key, value, timestamp, .. } = record;
+        let gap = node.windows.gap_ms;
+        let state = store::<SessionKey<K>, A>(cx, node.store);
         let found = find_sessions(state, &key, timestamp.saturating_sub(gap), timestamp.saturating_add(gap))?;
         let mut session = SessionKey { key, start: timestamp, end: timestamp };
         for (held, _) in &found {
@@ -60,32 +49,33 @@ where
         if session.end < close {
             cx.task.counts.late += 1;
         } else {
-            self.extend(session, value, found, (timestamp, timestamp), cx)?;
+            node.extend(session, value, found, (timestamp, timestamp), cx)?;
         }
-        let due = self.finals.as_mut().is_some_and(|finals| finals.due(close, cx));
-        if due { self.send_finals(&headers, cx) } else { Ok(()) }
+        Ok(true)
     }
 
-    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
-        match &self.finals {
-            Some(finals) if finals.pending(self.close_time()) => self.send_finals(&Headers::new(), cx),
-            Some(_) => Ok(()),
-            None => send_held(self.store, &self.out, cx, windowed),
-        }
+    fn last_closed(self, close: Timestamp) -> Timestamp {
+        close.saturating_sub(1)
+    }
+
+    fn closed(
+        self,
+        state: &mut TypedStore<SessionKey<K>, A>,
+        key: &SerdeRef<K>,
+        before: Timestamp,
+        last: Timestamp,
+    ) -> Result<Vec<Closed<SessionKey<K>, A>>, StateError> {
+        let found = sessions_between(state, key, before.max(0), last)?;
+        Ok(found.into_iter().map(|(session, aggregate)| (session.clone(), aggregate, session.end)).collect())
     }
 }
 
-impl<K, V, A> SessionAggregate<K, V, A>
+impl<K, V, A> WindowedAggregate<K, V, A, SessionWindows>
 where
     K: Clone + std::hash::Hash + Eq + Send + 'static,
     V: Clone + Send + 'static,
     A: Clone + Send + 'static,
 {
-    /// Sessions that end before this time are closed.
-    fn close_time(&self) -> Timestamp {
-        self.observed.saturating_sub(self.windows.grace_ms).saturating_sub(self.windows.gap_ms)
-    }
-
     /// Replaces the sessions found by one that holds the record too; `alone` is what the record would be without them.
     fn extend(
         &mut self,
@@ -113,7 +103,7 @@ where
         let held = cx.task.record_cache;
         let state = store::<SessionKey<K>, A>(cx, self.store);
         let slot = state.slot(&session)?;
-        if self.out.is_empty() || self.finals.is_some() {
+        if self.is_quiet() {
             state.set(slot, new, timestamp);
             return Ok(());
         }
@@ -128,31 +118,8 @@ where
             }
         }
         state.set(slot, new.clone(), timestamp);
-        let key = windowed(session);
+        let key = Windowed { key: session.key, window: Window { start: session.start, end: timestamp } };
         let value = Some(Change::of(new, old.filter(|_| self.send_old)));
         self.out.forward(Record { key, value, timestamp, headers: Headers::new() }, cx)
     }
-
-    #[cold]
-    fn send_finals(&mut self, headers: &Headers, cx: &mut Cx<'_>) -> Flow {
-        let close = self.close_time();
-        let Some(finals) = &mut self.finals else { return Ok(()) };
-        let to = close.saturating_sub(1);
-        if to < 0 {
-            return Ok(());
-        }
-        let from = finals.advance(close).max(0);
-        let state = store::<SessionKey<K>, A>(cx, self.store);
-        for (session, aggregate) in sessions_between(state, &self.key, from, to)? {
-            let timestamp = session.end;
-            let key = windowed(session);
-            let value = Some(Change::of(Some(aggregate), None));
-            self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
-        }
-        Ok(())
-    }
-}
-
-fn windowed<K>(session: SessionKey<K>) -> Windowed<K> {
-    Windowed { key: session.key, window: Window { start: session.start, end: session.end } }
 }

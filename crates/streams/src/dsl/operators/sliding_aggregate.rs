@@ -6,26 +6,14 @@
 
 use vigie_log::Timestamp;
 
-use super::final_results::FinalResults;
-use super::window_fold::WindowFold;
-use super::{send_held, store};
+use super::store;
+use super::windowed::{Closed, Cutting, WindowedAggregate};
 use crate::dsl::windows::SlidingWindows;
-use crate::processor::{Cx, Flow, Operator, Out};
-use crate::record::{Change, Headers, Record, Window, Windowed};
+use crate::error::{Failure, StateError};
+use crate::processor::{Cx, Flow};
+use crate::record::{Change, Record, Window, Windowed};
 use crate::serde::SerdeRef;
-use crate::state::{Before, WindowKey, windows_between, windows_of};
-
-pub(crate) struct SlidingAggregate<K, V, A> {
-    pub fold: WindowFold<K, V, A>,
-    pub windows: SlidingWindows,
-    pub key: SerdeRef<K>,
-    pub store: usize,
-    pub send_old: bool,
-    pub out: Out<Windowed<K>, Change<A>>,
-    /// The largest timestamp of the records seen here, kept by the store.
-    pub observed: Timestamp,
-    pub finals: Option<FinalResults>,
-}
+use crate::state::{Before, TypedStore, WindowKey, windows_between, windows_of};
 
 /// A window of the record's key as it was before the record.
 struct Held<A> {
@@ -35,69 +23,67 @@ struct Held<A> {
     newest: Timestamp,
 }
 
-impl<K, V, A> Operator<K, V> for SlidingAggregate<K, V, A>
+impl<K, V, A> Cutting<K, V, A> for SlidingWindows
 where
     K: Clone + std::hash::Hash + Eq + Send + 'static,
     V: Clone + Send + 'static,
     A: Clone + Send + 'static,
 {
-    fn init(&mut self, cx: &mut Cx<'_>) -> Flow {
-        let state = store::<WindowKey<K>, A>(cx, self.store);
-        self.observed = state.observed();
-        let close = self.close_time();
-        if let Some(finals) = &mut self.finals {
-            finals.resume(close);
-        }
-        Ok(())
+    type Place = WindowKey<K>;
+
+    const SEES_NULLS: bool = false;
+
+    /// Windows that end before this time are closed.
+    fn close_time(self, observed: Timestamp) -> Timestamp {
+        observed.saturating_sub(self.grace_ms)
     }
 
-    fn process(&mut self, record: Record<K, V>, cx: &mut Cx<'_>) -> Flow {
-        if self.key.is_null(&record.key) || record.value.is_none() {
-            cx.task.counts.skipped += 1;
-            return Ok(());
-        }
-        let (timestamp, difference) = (record.timestamp, self.windows.difference_ms);
-        self.observed = self.observed.max(timestamp);
-        if timestamp.saturating_add(difference) < self.close_time() {
+    fn window(self, place: WindowKey<K>) -> Windowed<K> {
+        let window = Window { start: place.start, end: place.start.saturating_add(self.difference_ms) };
+        Windowed { key: place.key, window }
+    }
+
+    fn add(
+        node: &mut WindowedAggregate<K, V, A, Self>,
+        record: Record<K, V>,
+        close: Timestamp,
+        cx: &mut Cx<'_>,
+    ) -> Result<bool, Box<Failure>> {
+        let (timestamp, difference) = (record.timestamp, node.windows.difference_ms);
+        if timestamp.saturating_add(difference) < close {
             cx.task.counts.late += 1;
-            return Ok(());
+            return Ok(false);
         }
         if timestamp < difference {
             // Kafka Streams sends no final results with a record of the first window.
-            return self.process_early(&record, cx);
+            node.process_early(&record, cx)?;
+            return Ok(false);
         }
-        self.process_reverse(&record, cx)?;
-        let close = self.close_time();
-        let due = self.finals.as_mut().is_some_and(|finals| finals.due(close, cx));
-        if due { self.send_finals(&record.headers, cx) } else { Ok(()) }
+        node.process_reverse(&record, cx)?;
+        Ok(true)
     }
 
-    fn before_commit(&mut self, cx: &mut Cx<'_>) -> Flow {
-        match &self.finals {
-            Some(finals) if finals.pending(self.close_time()) => self.send_finals(&Headers::new(), cx),
-            Some(_) => Ok(()),
-            None => {
-                let difference = self.windows.difference_ms;
-                send_held(self.store, &self.out, cx, |place: WindowKey<K>| {
-                    let window = Window { start: place.start, end: place.start.saturating_add(difference) };
-                    Windowed { key: place.key, window }
-                })
-            }
-        }
+    fn last_closed(self, close: Timestamp) -> Timestamp {
+        close.saturating_sub(self.difference_ms).saturating_sub(1)
+    }
+
+    fn closed(
+        self,
+        state: &mut TypedStore<WindowKey<K>, A>,
+        key: &SerdeRef<K>,
+        before: Timestamp,
+        last: Timestamp,
+    ) -> Result<Vec<Closed<WindowKey<K>, A>>, StateError> {
+        windows_between(state, key, before.saturating_sub(self.difference_ms).max(0), last)
     }
 }
 
-impl<K, V, A> SlidingAggregate<K, V, A>
+impl<K, V, A> WindowedAggregate<K, V, A, SlidingWindows>
 where
     K: Clone + std::hash::Hash + Eq + Send + 'static,
     V: Clone + Send + 'static,
     A: Clone + Send + 'static,
 {
-    /// Windows that end before this time are closed.
-    fn close_time(&self) -> Timestamp {
-        self.observed.saturating_sub(self.windows.grace_ms)
-    }
-
     /// The windows of the key that start within these bounds and can still be found, in order of their starts.
     fn held(
         &self,
@@ -105,7 +91,7 @@ where
         from: Timestamp,
         to: Timestamp,
         cx: &mut Cx<'_>,
-    ) -> Result<Vec<Held<A>>, Box<crate::error::Failure>> {
+    ) -> Result<Vec<Held<A>>, Box<Failure>> {
         let found = windows_of(store::<WindowKey<K>, A>(cx, self.store), key, from.max(0), to)?;
         Ok(found.into_iter().map(|(start, aggregate, newest)| Held { start, aggregate, newest }).collect())
     }
@@ -125,7 +111,7 @@ where
         let before = state.take(slot).map(|(old, _)| old);
         let existed = before.is_some();
         let old = before.filter(|_| self.send_old);
-        if self.out.is_empty() || self.finals.is_some() {
+        if self.is_quiet() {
             state.set(slot, new, timestamp);
             return Ok(());
         }
@@ -148,7 +134,9 @@ where
         before: Option<(A, Timestamp)>,
         cx: &mut Cx<'_>,
     ) -> Flow {
-        if start.saturating_add(self.windows.difference_ms) < self.close_time() {
+        if start.saturating_add(self.windows.difference_ms)
+            < self.observed.saturating_sub(self.windows.grace_ms)
+        {
             cx.task.counts.late += 1;
             return Ok(());
         }
@@ -246,24 +234,5 @@ where
             self.update(record, start, None, cx)?;
         }
         self.update(record, 0, first, cx)
-    }
-
-    #[cold]
-    fn send_finals(&mut self, headers: &Headers, cx: &mut Cx<'_>) -> Flow {
-        let (close, difference) = (self.close_time(), self.windows.difference_ms);
-        let Some(finals) = &mut self.finals else { return Ok(()) };
-        let to = close.saturating_sub(difference).saturating_sub(1);
-        if to < 0 {
-            return Ok(());
-        }
-        let from = finals.advance(close).saturating_sub(difference).max(0);
-        let state = store::<WindowKey<K>, A>(cx, self.store);
-        for (place, aggregate, timestamp) in windows_between(state, &self.key, from, to)? {
-            let window = Window { start: place.start, end: place.start.saturating_add(difference) };
-            let key = Windowed { key: place.key, window };
-            let value = Some(Change::of(Some(aggregate), None));
-            self.out.forward(Record { key, value, timestamp, headers: headers.clone() }, cx)?;
-        }
-        Ok(())
     }
 }

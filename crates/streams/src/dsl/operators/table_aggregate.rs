@@ -100,6 +100,25 @@ pub(crate) struct TableAggregate<K, V, A> {
     pub out: Out<K, Change<A>>,
 }
 
+/// The aggregate after a row has left the group, and one has come.
+#[inline]
+pub(super) fn regrouped<K, V, A>(
+    key: &K,
+    change: Change<V>,
+    before: Option<A>,
+    add: &Adder<K, V, A>,
+    subtract: &Subtractor<K, V, A>,
+) -> Option<A> {
+    let left = match (change.old, before) {
+        (Some(row), Some(before)) => subtract(key, row, before),
+        (_, before) => before,
+    };
+    match change.new {
+        Some(row) => add(key, row, left),
+        None => left,
+    }
+}
+
 impl<K, V, A> Operator<K, Change<V>> for TableAggregate<K, V, A>
 where
     K: Clone + std::hash::Hash + Eq + Send + 'static,
@@ -118,14 +137,7 @@ where
         };
         let old = if self.send_old { before.clone() } else { None };
         let existed = before.is_some();
-        let left = match (change.old, before) {
-            (Some(row), Some(before)) => (self.subtract)(&key, row, before),
-            (_, before) => before,
-        };
-        let new = match change.new {
-            Some(row) => (self.add)(&key, row, left),
-            None => left,
-        };
+        let new = regrouped(&key, change, before, &self.add, &self.subtract);
         if held && state.hold(slot, Before { existed, copy: old.clone() }, &headers) {
             state.set(slot, new, timestamp);
             return Ok(());

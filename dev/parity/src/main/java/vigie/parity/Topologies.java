@@ -25,6 +25,7 @@ final class Topologies {
         Windows.topologies();
         Joins.topologies();
         Optimized.topologies();
+        Held.topologies();
     }
 
     private Topologies() {}
