@@ -52,6 +52,25 @@ test('the answer gives its reasons in the language of the page', async (t) => {
   assert.ok(texts.fr.includes(reasons[0].text_fr), `${reasons[0].text_fr} is not in ${texts.fr}`);
 });
 
+test('the answer can be tried out: what if, and the smallest change that helps', async (t) => {
+  const leaver = customer({ Num_Sites: 14, Names: 'Grace Murray' });
+  const { score, smallest_change: smallest } = await running.program.json('/api/v1/form', { body: leaver });
+  assert.equal(score.verdict, 'will_churn', 'fourteen sites are many');
+  assert.ok(smallest && smallest.probability < score.probability, JSON.stringify(smallest));
+  const { page, watched, go } = await openTab(t, chrome.browser, running.program, { language: 'en' });
+  await go('/form?lang=en');
+  await fillForm(page, leaver);
+  await submit(page);
+  await shown(page);
+  const tried = page.locator('[data-what-if]');
+  assert.ok((await tried.locator(`[data-smallest="${smallest.feature}"]`).innerText()).includes(smallest.text_en));
+  await tried.getByRole('button', { name: 'Try it' }).click();
+  await tried.getByText('With these values').waitFor();
+  await tried.getByText('points').first().waitFor();
+  assert.deepEqual(await violations(page), []);
+  watched.clean();
+});
+
 test('forty people at the same moment get forty right answers', async () => {
   const records = Array.from({ length: 40 }, (_, i) => customer({ Names: `Person ${i}`, Age: 20 + i, Num_Sites: 3 + (i % 11) }));
   const answers = await Promise.all(records.map((body) => running.program.json('/api/v1/form', { body })));

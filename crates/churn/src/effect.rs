@@ -126,7 +126,7 @@ impl RankingRule {
             ),
             Self::TrialOnly => Words::new(
                 "the data does not support this action: not recommended for the riskiest; try it only on customers drawn at random",
-                "les données ne soutiennent pas cette action : déconseillée pour les plus à risque ; à n’essayer que sur des clients tirés au sort",
+                "les données ne soutiennent pas cette action\u{a0}: déconseillée pour les plus à risque\u{a0}; à n’essayer que sur des clients tirés au sort",
             ),
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     error::ChurnError,
     features::Dataset,
     model_file::ModelFileError,
-    train::{loss_at, split},
+    train::{loss_at, seed_for, split},
     trees::{
         Trees,
         bins::{Binned, Kind},
@@ -62,6 +62,18 @@ pub(crate) fn shapes(rows: usize) -> &'static [Shape] {
 /// Folds that decide shape and number of trees.
 pub(crate) fn folds(rows: usize) -> usize {
     if (LIMITS.0..10_000).contains(&rows) { 5 } else { 3 }
+}
+
+/// Forests, each with other draws of rows and columns, whose mean is the model: on few rows what a single one says depends much on
+/// its draws. On many rows it does not.
+pub(crate) fn forests(rows: usize) -> usize {
+    if rows < LIMITS.1 { 3 } else { 1 }
+}
+
+/// The same options with other draws.
+fn draws(options: &BoostOptions, forest: usize) -> BoostOptions {
+    let seed = if forest == 0 { options.seed } else { seed_for(options.seed, 6, forest) };
+    BoostOptions { seed, ..*options }
 }
 
 /// A regression and trees, mixed in log-odds.
@@ -169,12 +181,18 @@ pub(crate) fn fit(
     let mut values = Vec::new();
     for ((split, run), start) in splits.iter().zip(runs).zip(&starts) {
         let first = run.trees.trees().iter().take(options.trees).cloned().collect();
-        let trees = Trees::new(run.trees.base(), run.trees.features(), first).map_err(unusable)?;
+        let mut all = vec![Trees::new(run.trees.base(), run.trees.features(), first).map_err(unusable)?];
+        for forest in 1..forests(rows.len()) {
+            let other = draws(&options, forest);
+            let grown = boost(&binned, &data.y, &split.train, &[], start.as_deref(), &other);
+            all.push(grown.map_err(unusable)?.trees);
+        }
         for row in &split.test {
             data.row_into(*row, &mut values);
             let started = start.as_ref().and_then(|start| start.get(*row)).copied().unwrap_or(0.0);
             if let Some(slot) = unseen.get_mut(*row) {
-                *slot = started + trees.score(&values);
+                let sum: f64 = all.iter().map(|trees| trees.score(&values)).sum();
+                *slot = started + sum / all.len() as f64;
             }
         }
     }
@@ -190,7 +208,14 @@ pub(crate) fn grow(
     options: &BoostOptions,
 ) -> Result<Trees, ChurnError> {
     let start = start.map(|fit| fit(rows)).transpose()?;
-    Ok(boost(&binned(data, rows), &data.y, rows, &[], start.as_deref(), options).map_err(unusable)?.trees)
+    let binned = binned(data, rows);
+    let all = (0..forests(rows.len()))
+        .map(|forest| {
+            let options = draws(options, forest);
+            Ok(boost(&binned, &data.y, rows, &[], start.as_deref(), &options).map_err(unusable)?.trees)
+        })
+        .collect::<Result<Vec<Trees>, ChurnError>>()?;
+    Trees::mean(&all).map_err(unusable)
 }
 
 /// The number of trees with the least mean loss over the runs, and that loss. A run that stopped early stays where it

@@ -81,7 +81,7 @@ pub struct PlanOptions {
     pub target: String,
     /// The target's value that means yes; inferred from 1/0, true/false, yes/no, oui/non.
     pub positive: Option<String>,
-    /// Whether the action was taken; two values.
+    /// Whether the action was taken: 1 and 0, yes and no and the like. More values are refused.
     pub treatment: Option<String>,
     /// The column that names the row.
     pub id: Option<String>,
@@ -181,7 +181,7 @@ impl Plan {
         let positive = yes_value(table.column(&options.target)?, options.positive.as_deref())?;
         let treated = match &options.treatment {
             None => None,
-            Some(name) => Some(yes_value(table.column(name)?, None)?),
+            Some(name) => Some(yes_value(table.column(name)?, None).map_err(one_action)?),
         };
         let mut plan = Self {
             columns: Vec::new(),
@@ -219,6 +219,22 @@ impl Plan {
 }
 
 /// Which value of a two-way column means yes.
+/// An action is taken or not. Several in one column would be several questions, each with its own comparison.
+fn one_action(error: ChurnError) -> ChurnError {
+    match error {
+        ChurnError::AmbiguousAnswer { column, values } => ChurnError::UnfitColumn {
+            column,
+            role: "treatment".to_owned(),
+            reason: format!(
+                "an action is taken or not, and it has {} values ({}): make a column of 1 and 0 for the action that you ask about",
+                values.len(),
+                values.iter().take(6).cloned().collect::<Vec<_>>().join(", ")
+            ),
+        },
+        other => other,
+    }
+}
+
 fn yes_value(column: &TextColumn, named: Option<&str>) -> Result<String, ChurnError> {
     let values = column.distinct(DISTINCT_LIMIT);
     let owned = || values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();

@@ -212,6 +212,25 @@ impl Trees {
         Self::new(self.base * factor, self.features, trees)
     }
 
+    /// Forests as one, whose score is their mean.
+    ///
+    /// # Errors
+    /// When there is none, or when they are for different features.
+    pub fn mean(forests: &[Self]) -> Result<Self, String> {
+        let features = forests.first().ok_or("there are no trees to be averaged")?.features;
+        let share = 1.0 / forests.len() as f64;
+        let (mut base, mut all) = (0.0, Vec::new());
+        for forest in forests {
+            if forest.features != features {
+                return Err("trees for different features cannot be averaged".to_owned());
+            }
+            let part = forest.times(share)?;
+            base += part.base;
+            all.extend(part.trees);
+        }
+        Self::new(base, features, all)
+    }
+
     /// The score without any tree.
     #[must_use]
     pub fn base(&self) -> f64 {

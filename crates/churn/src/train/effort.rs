@@ -117,15 +117,18 @@ impl Effort {
             let sizes = || {
                 forest::shapes(rows as usize).iter().map(|shape| boosting(rows, size.columns, shape.leaves))
             };
-            // All shapes, then the best one on what a regression leaves over; each once more on all rows.
+            // All shapes, then the best one on what a regression leaves over; both with other draws again, and on all rows.
             let largest = sizes().fold(0.0, f64::max);
+            let forests = forest::forests(rows as usize) as f64;
             sum += folds * (sizes().sum::<f64>() + largest) + 2.0 * largest;
+            sum += 2.0 * (forests - 1.0) * (folds + 1.0) * largest;
         }
         sum
     }
 
     fn last(self, rows: f64, size: Size) -> f64 {
-        let trees = if self.trees { boosting(rows, size.columns, 20) } else { 0.0 };
+        let forests = forest::forests(rows as usize) as f64;
+        let trees = if self.trees { forests * boosting(rows, size.columns, 20) } else { 0.0 };
         STEPS.0 * newton_step(rows, size.splines, size.columns) + trees
     }
 

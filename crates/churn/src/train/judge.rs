@@ -81,7 +81,8 @@ pub(super) fn predict_unseen(
     Ok(judged)
 }
 
-/// The simplest candidate within one standard error of the best, and how each fared.
+/// The simplest candidate within one standard error of the best, and how each fared. Trees and a blend are as hard to read as
+/// each other: of these two, the better one.
 pub(super) fn choose(
     data: &Dataset,
     outer: &[Vec<Split>],
@@ -106,7 +107,15 @@ pub(super) fn choose(
     if outer.is_empty() {
         return (0, Vec::new());
     }
-    let (chosen, behind) = first_within_one_error(&by_fold);
+    let (mut chosen, behind) = first_within_one_error(&by_fold);
+    let place = |wanted: Kind| candidates.iter().position(|kind| *kind == wanted);
+    if let (Some(trees), Some(blend)) = (place(Kind::Trees), place(Kind::Blend))
+        && chosen == trees
+        && let (Some(of_trees), Some(of_blend)) = (behind.get(trees), behind.get(blend))
+        && of_blend.0 < of_trees.0
+    {
+        chosen = blend;
+    }
     let tried = candidates
         .iter()
         .zip(&by_fold)

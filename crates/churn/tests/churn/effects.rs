@@ -122,6 +122,13 @@ fn what_cannot_be_measured_is_said() {
     let plan = Plan::infer(&table, &PlanOptions::for_target("churn")).unwrap();
     let error = measure(&table, &plan, &EffectOptions::default()).unwrap_err().to_string();
     assert!(error.contains("name the treatment column"), "{error}");
+    let mut offers = Table::new(["offer", "churn"]).unwrap();
+    for row in 0..60 {
+        offers.push_row(&[["none", "call", "gift"][row % 3], ["0", "1"][row % 2]].map(Some)).unwrap();
+    }
+    let options = PlanOptions { treatment: Some("offer".to_owned()), ..PlanOptions::for_target("churn") };
+    let error = Plan::infer(&offers, &options).unwrap_err().to_string();
+    assert!(error.contains("has 3 values (call, gift, none)") && error.contains("1 and 0"), "{error}");
     let (table, plan) = trial(12, (0.3, 0.3), (0.3, 0.3));
     let error = measure(&table, &plan, &EffectOptions::default()).unwrap_err().to_string();
     assert!(error.contains("at least 5 are needed"), "{error}");

@@ -43,7 +43,7 @@ fn options() -> FitOptions {
 
 #[test]
 fn trees_are_chosen_where_they_are_needed_and_are_whole_models() {
-    let (table, plan) = table(3_300, true);
+    let (table, plan) = table(2_200, true);
     let model = train(&table, &plan, &options()).unwrap();
     let card = model.card();
     assert!(matches!(model.learner(), Learner::Trees(_) | Learner::Blend(_)), "{}", card.text(Lang::En));
@@ -107,7 +107,7 @@ fn straight_lines_stay_where_they_are_enough() {
 
 #[test]
 fn a_blend_is_a_model_too() {
-    let (table, plan) = table(3_300, true);
+    let (table, plan) = table(2_200, true);
     let model = train(&table, &plan, &FitOptions { repeats: 1, ..options() }).unwrap();
     // Forged from a model with trees: half trees, half a regression that knows nothing but a base.
     let mut value: serde_json::Value = serde_json::from_slice(&model.to_bytes().unwrap()[40..]).unwrap();

@@ -43,7 +43,7 @@ pub(super) struct Train {
     /// The column that names the row
     #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
-    /// The column that says whether the action was taken
+    /// The column that says whether the action was taken (1 or 0, yes or no)
     #[arg(long, value_name = "COLUMN")]
     treatment: Option<String>,
     /// The column that says what a customer is worth

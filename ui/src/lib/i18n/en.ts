@@ -603,7 +603,7 @@ export const en = {
     gainsAxes: { called: 'Customers called, riskiest first', found: 'Leavers found' },
     candidates: 'Kinds of models that were tried',
     candidatesHelp: 'Mean log-loss on folds not seen; lower is better. The simplest one within one standard error of the best is taken.',
-    candidateColumns: { name: 'Kind', loss: 'Log-loss', behind: 'Behind the best', error: 'Standard error' },
+    candidateColumns: { name: 'Kind', loss: 'Log-loss', behind: 'Behind ± error' },
     importance: 'What moves the scores',
     importanceHelp: 'Mean size of each column’s contribution in log-odds, whatever its direction.',
     importanceSummary: (n: string, most: string) => `${n} columns move the scores; ${most} moves them most.`,

@@ -604,7 +604,7 @@ export const fr: Messages = {
     gainsAxes: { called: 'Clients appelés, les plus à risque d’abord', found: 'Partants trouvés' },
     candidates: 'Sortes de modèles essayées',
     candidatesHelp: 'Perte logarithmique moyenne sur des plis non vus ; plus petit est meilleur. La plus simple à une erreur type de la meilleure est retenue.',
-    candidateColumns: { name: 'Sorte', loss: 'Perte logarithmique', behind: 'Retard sur la meilleure', error: 'Erreur type' },
+    candidateColumns: { name: 'Sorte', loss: 'Perte', behind: 'Retard ± erreur' },
     importance: 'Ce qui fait bouger les scores',
     importanceHelp: 'Taille moyenne de la contribution de chaque colonne, en log-cotes, quel que soit son sens.',
     importanceSummary: (n, most) => `${n} colonnes font bouger les scores ; la plus forte : ${most}.`,
