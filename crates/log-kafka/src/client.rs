@@ -100,10 +100,12 @@ impl KafkaConfig {
                     ("fetch.wait.max.ms", "100"),
                     // By default fetching pauses for a whole second when a queue has been full.
                     ("fetch.queue.backoff.ms", "5"),
-                    // Of each partition, since each has its own queue. A small record costs several times its size there, so that these two are
-                    // what a program's memory is spent on.
-                    ("queued.max.messages.kbytes", "2048"),
-                    ("queued.min.messages", "20000"),
+                    // Of each partition, since each has its own queue. A small record costs several times its size there, so that these are what
+                    // a program's memory is spent on.
+                    ("queued.max.messages.kbytes", "512"),
+                    ("queued.min.messages", "5000"),
+                    // Larger answers cost memory and save nothing; across a slow network they save waits.
+                    ("fetch.message.max.bytes", "262144"),
                     ("auto.offset.reset", "earliest"),
                     // Classic groups learn from it that partitions were added.
                     ("topic.metadata.refresh.interval.ms", "10000"),

@@ -186,7 +186,7 @@ impl Dice {
     }
 }
 
-pub(crate) fn number(name: &str, default: u64) -> u64 {
+fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
