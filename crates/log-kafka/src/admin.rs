@@ -91,6 +91,15 @@ impl KafkaAdmin {
         About { topic: Some(topic), operation, ..self.0.about(doing) }
     }
 
+    /// Notes what this process has made of a topic, which not every broker has heard of yet.
+    fn made(&self, topic: &str, partitions: Option<u32>) {
+        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match partitions {
+            Some(count) => made.insert(topic.to_owned(), count),
+            None => made.remove(topic),
+        };
+    }
+
     /// Waits until what has been changed can be seen, which on several brokers is a little later.
     fn until(&self, topic: &str, seen: impl Fn(Option<(u32, bool)>) -> bool) -> Result<()> {
         let deadline = Instant::now() + self.0.config.request_timeout;
@@ -202,6 +211,7 @@ impl Admin for KafkaAdmin {
                 });
             }
         }
+        self.made(&spec.name, Some(spec.partitions));
         self.until(&spec.name, |found| found.is_some_and(|(count, led)| count == spec.partitions && led))
     }
 
@@ -220,7 +230,7 @@ impl Admin for KafkaAdmin {
                 outcome.map_err(|(_, code)| about.code(code, &code.to_string()))?;
             }
         }
-        self.0.raised.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), partitions);
+        self.made(topic, Some(partitions));
         self.until(topic, |found| found.is_some_and(|(count, led)| count == partitions && led))
     }
 
@@ -230,7 +240,7 @@ impl Admin for KafkaAdmin {
         for outcome in deleted.map_err(|error| about.kafka(&error))? {
             outcome.map_err(|(_, code)| about.code(code, &code.to_string()))?;
         }
-        self.0.raised.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        self.made(topic, None);
         self.until(topic, |found| found.is_none())
     }
 

@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     written: Mutex<HashMap<TopicPartition, Offset>>,
     /// Positions that this process has committed in transactions, of groups that nobody has asked about since.
     positions: Mutex<HashMap<String, BTreeMap<TopicPartition, Offset>>>,
-    /// Partition counts that this process has raised: a broker that has not heard of it yet names fewer.
-    pub raised: Mutex<HashMap<String, u32>>,
+    /// Partition counts that this process has made or raised: a broker that has not heard of it yet knows of none, or of fewer.
+    pub made: Mutex<HashMap<String, u32>>,
     consumer_groups: OnceLock<bool>,
     /// What distinguishes this process's ids from those of all others.
     process: String,
@@ -85,7 +85,7 @@ impl KafkaLog {
             generations: Mutex::default(),
             written: Mutex::default(),
             positions: Mutex::default(),
-            raised: Mutex::default(),
+            made: Mutex::default(),
             consumer_groups: OnceLock::new(),
             process,
             next: AtomicU64::new(0),
@@ -202,16 +202,20 @@ impl Shared {
     /// Where there are several brokers, one may not have heard yet of what another has made: so a topic is called unknown, or smaller than this
     /// process has made it, only after a second look.
     pub fn partitions(&self, topic: &str) -> Result<u32> {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = lock().get(topic).copied();
+        let patience = Duration::from_secs(if made.is_some() { 10 } else { 1 });
+        let deadline = Instant::now() + patience;
         loop {
             let found = self.partitions_now(topic)?;
             if let Some((count, _)) = found
-                && raised.is_none_or(|raised| count >= raised)
+                && made.is_none_or(|made| count >= made)
             {
                 return Ok(count);
             }
             if Instant::now() >= deadline || self.brokers() <= 1 {
+                // Somebody else has changed it.
+                lock().remove(topic);
                 let unknown = LogError::UnknownTopic { topic: topic.to_owned() };
                 return found.map(|(count, _)| count).ok_or(unknown);
             }
