@@ -79,12 +79,11 @@ fn a_copy_can_be_asked_and_takes_over_without_a_restore() {
         assert!((0..40).all(|n| all.get(&format!("k{n}")).unwrap() == Some(3)));
         assert_eq!(all.get(&"nobody".into()).unwrap(), None);
     }
-    until("each process tells where it can be asked", || {
-        let endpoints = second.endpoints();
-        let tells = |host: &str| {
-            endpoints.iter().any(|e| e.host == host && e.active.len() == 2 && e.standby.len() == 2)
+    until("each process tells both where it can be asked", || {
+        let tells = |app: &Streams, host: &str| {
+            app.endpoints().iter().any(|e| e.host == host && e.active.len() == 2 && e.standby.len() == 2)
         };
-        tells("p1") && tells("p2")
+        [&first, &second].iter().all(|app| tells(app, "p1") && tells(app, "p2"))
     });
     // Both say the same of each key, and the one that they name has it.
     for n in 0..40 {
