@@ -103,6 +103,16 @@ impl KafkaProducer {
         found
     }
 
+    /// What would be worth repeating by itself is not in a transaction that has lost a record or that the broker has given up: each further
+    /// attempt to commit it fails in the same way.
+    fn lost(&self, error: LogError) -> LogError {
+        if error.consequence() != Consequence::Retriable {
+            return error;
+        }
+        tracing::warn!(target: "kafka", id = self.id, "a transaction cannot be committed any more: {error}");
+        LogError::TransactionLost { transactional_id: self.id.clone(), reason: error.to_string() }
+    }
+
     fn count(&mut self, to: &TopicPartition) -> Result<u32> {
         if let Some((_, count)) =
             self.counts.iter().find(|(topic, count)| *topic == to.topic && to.partition < *count)
@@ -151,13 +161,17 @@ impl KafkaProducer {
                     Err(error) => self.failed(&error, "writing", None),
                     Ok(()) => self.dead(),
                 },
-                code => self.refusal(&topic, code, size),
+                code => {
+                    let refusal = self.refusal(&topic, code, size);
+                    self.lost(refusal)
+                }
             });
         }
         while let Some((member, offsets)) = self.offsets.first().cloned() {
             if let Err(error) = self.native()?.send_offsets(&member, &offsets, request) {
                 if !error.retriable || Instant::now() >= deadline {
-                    return Err(self.failed(&error, "adding offsets to a transaction", Some(&member)));
+                    let failed = self.failed(&error, "adding offsets to a transaction", Some(&member));
+                    return Err(if error.retriable { failed } else { self.lost(failed) });
                 }
             } else {
                 self.sent.push(self.offsets.remove(0));
@@ -166,7 +180,8 @@ impl KafkaProducer {
         loop {
             let Err(error) = self.native()?.commit(request) else { break };
             if !error.retriable {
-                return Err(self.failed(&error, "ending a transaction", None));
+                let failed = self.failed(&error, "ending a transaction", None);
+                return Err(self.lost(failed));
             }
             if Instant::now() >= deadline {
                 tracing::warn!(target: "kafka", id = self.id, "nobody knows how a transaction ended: {}", error.text);

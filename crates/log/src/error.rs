@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 /// What the caller must do about an error (Kafka Streams classes its errors the same way).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
-    /// The same call may succeed later: back off and repeat it.
+    /// The same call may succeed later: back off and repeat it. Of a commit, see also [`LogError::TransactionLost`].
     Retriable,
     /// The transaction must be aborted; the producer remains usable.
     Abort,
@@ -118,6 +118,17 @@ pub enum LogError {
         /// The next one to be written.
         latest: i64,
     },
+    /// A transaction that can no longer be committed, because its records did not reach the brokers in time: repeating the commit is of
+    /// no use. Aborted and made once more from its beginning, it may succeed.
+    #[error(
+        "the transaction of `{transactional_id}` can no longer be committed ({reason}); abort it and repeat all of it, and check that the brokers run"
+    )]
+    TransactionLost {
+        /// The producer's transactional id.
+        transactional_id: String,
+        /// What happened to it.
+        reason: String,
+    },
     /// A call that the protocol of begin, append, commit does not allow at this moment.
     #[error("wrong order of calls: {0}")]
     InvalidState(&'static str),
@@ -200,7 +211,7 @@ impl LogError {
     /// What the caller must do.
     pub fn consequence(&self) -> Consequence {
         match self {
-            Self::Unreachable { .. } => Consequence::Retriable,
+            Self::Unreachable { .. } | Self::TransactionLost { .. } => Consequence::Retriable,
             Self::Fenced { .. } | Self::NotOwner { .. } => Consequence::TaskMigrated,
             Self::TooLarge { .. } | Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => {
                 Consequence::Abort
@@ -246,6 +257,9 @@ impl LogError {
                 earliest: *earliest,
                 latest: *latest,
             },
+            Self::TransactionLost { transactional_id, reason } => {
+                Self::TransactionLost { transactional_id: transactional_id.clone(), reason: reason.clone() }
+            }
             Self::InvalidState(what) => Self::InvalidState(what),
             Self::Corrupt { place, reason } => Self::Corrupt { place: place.clone(), reason: reason.clone() },
             Self::DiskFull { place, reason } => {

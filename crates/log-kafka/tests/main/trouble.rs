@@ -142,6 +142,40 @@ fn a_broker_lost_in_the_middle_comes_back_without_loss_or_duplicate() {
     assert_eq!(values(&log, &at("in", 0)), ["before", "after", "thawed"]);
 }
 
+/// Records that reached no broker in time spoil their transaction: that is said, and not taken for something that passes by waiting.
+#[test]
+fn a_transaction_whose_records_came_too_late_is_made_once_more() {
+    let Some(node) = own_node() else { return };
+    let config = KafkaConfig {
+        transaction_timeout: Duration::from_secs(3),
+        request_timeout: Duration::from_secs(3),
+        ..node.config()
+    };
+    let log = KafkaLog::open(config).unwrap();
+    log.admin().create_topic(&TopicSpec::new("in", 1)).unwrap();
+    let mut writer = producer(&log, "writer");
+    put(&mut *writer, &at("in", 0), &["before"]);
+    writer.begin().unwrap();
+    node.run(&["pause", "1"]);
+    writer.append(&at("in", 0), &mut batch(&["too late"])).unwrap();
+    let start = Instant::now();
+    let error = loop {
+        let error = writer.commit().unwrap_err();
+        if !matches!(error, LogError::Unreachable { .. }) {
+            break error;
+        }
+        assert!(start.elapsed() < PATIENCE, "it was to be repeated without end: {error}");
+    };
+    assert!(matches!(&error, LogError::TransactionLost { .. } | LogError::Fenced { .. }), "{error:?}");
+    node.run(&["unpause", "1"]);
+    // What the engine does: abort, else a new producer; then all of it once more.
+    if writer.abort().is_err() {
+        writer = producer(&log, "writer");
+    }
+    put(&mut *writer, &at("in", 0), &["in time"]);
+    assert_eq!(values(&log, &at("in", 0)), ["before", "in time"]);
+}
+
 #[test]
 fn one_broker_of_three_may_die_and_partitions_move_to_another_leader() {
     let _alone = crate::contract::THREE.write().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -138,6 +138,10 @@ fn repeat<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, LogError>) -> 
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
+        if matches!(error, LogError::TransactionLost { .. }) {
+            tracing::warn!(%error, "the transaction is made once more");
+            return Err(Trouble::Abort);
+        }
         match error.consequence() {
             Consequence::Retriable if !shared.stopping() => std::thread::sleep(shared.config.retry_backoff),
             Consequence::Retriable | Consequence::Fatal => {
