@@ -42,7 +42,7 @@ pub const TOPICS: [(&str, bool); 26] = [
 /// What the instances of a shared log agree on besides: compacted, in one partition, so that there is one order.
 const AGREED: [&str; 2] = [topics::MODELS, topics::FEATURE_DEFINITIONS];
 
-/// Makes what is missing of [`AGREED`].
+/// Makes what is missing of the topics that instances decide on together.
 pub fn ensure_agreed(admin: &dyn Admin) -> Result<(), LogError> {
     let there = admin.list_topics(true)?;
     for name in AGREED.into_iter().filter(|name| !there.iter().any(|topic| topic == name)) {
