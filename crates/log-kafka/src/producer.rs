@@ -168,7 +168,8 @@ impl KafkaProducer {
             });
         }
         while let Some((member, offsets)) = self.offsets.first().cloned() {
-            if let Err(error) = self.native()?.send_offsets(&member, &offsets, request) {
+            let wait = request.min(self.shared.config.transaction_timeout);
+            if let Err(error) = self.native()?.send_offsets(&member, &offsets, wait) {
                 if !error.retriable || Instant::now() >= deadline {
                     let failed = self.failed(&error, "adding offsets to a transaction", Some(&member));
                     return Err(if error.retriable { failed } else { self.lost(failed) });

@@ -86,6 +86,9 @@ fn c_string(text: &str) -> Result<CString, NativeError> {
 /// Partitions with an offset each, in librdkafka's form.
 struct List(*mut sys::rd_kafka_topic_partition_list_t);
 
+// SAFETY: a list is memory of its own, which no thread shares.
+unsafe impl Send for List {}
+
 impl List {
     fn of(partitions: &[(TopicPartition, Offset)]) -> Result<Self, NativeError> {
         // SAFETY: a new list, owned by the value that is returned; `add` copies the name.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ use vigie_log::{Membership, Offset, RecordBatch, RecordRef, TopicPartition};
 
 use super::{List, NativeError, c_string, failure, outcome, text};
 use crate::context::Context;
+
+/// How much longer than its own timeout a call may take before it counts as hanging.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What became of the records of one transaction.
 #[derive(Debug, Default)]
@@ -193,29 +196,66 @@ impl NativeProducer {
     ) -> Result<(), NativeError> {
         let list = List::of(offsets)?;
         let (group, id) = (c_string(&member.group)?, c_string(&member.member)?);
-        // SAFETY: strings are copied; the metadata is ours and destroyed once.
-        unsafe {
+        let generation = member.generation;
+        // SAFETY: the client lives as long as the call; strings are copied; the metadata is ours and destroyed once.
+        self.guarded("adding offsets to a transaction", timeout, move |client| unsafe {
             let metadata = sys::rd_kafka_consumer_group_metadata_new_with_genid(
                 group.as_ptr(),
-                member.generation,
+                generation,
                 id.as_ptr(),
                 ptr::null(),
             );
-            let sent =
-                sys::rd_kafka_send_offsets_to_transaction(self.ptr(), list.0, metadata, millis(timeout));
+            let list = list;
+            let sent = sys::rd_kafka_send_offsets_to_transaction(client, list.0, metadata, millis(timeout));
             sys::rd_kafka_consumer_group_metadata_destroy(metadata);
             outcome(sent)
-        }
+        })
     }
 
     pub(crate) fn commit(&self, timeout: Duration) -> Result<(), NativeError> {
-        // SAFETY: the client lives in `self`; the error is taken over.
-        unsafe { outcome(sys::rd_kafka_commit_transaction(self.ptr(), millis(timeout))) }
+        // SAFETY: the client lives as long as the call; the error is taken over.
+        self.guarded("committing a transaction", timeout, move |client| unsafe {
+            outcome(sys::rd_kafka_commit_transaction(client, millis(timeout)))
+        })
     }
 
     pub(crate) fn abort(&self, timeout: Duration) -> Result<(), NativeError> {
         // SAFETY: as above.
-        unsafe { outcome(sys::rd_kafka_abort_transaction(self.ptr(), millis(timeout))) }
+        self.guarded("aborting a transaction", timeout, move |client| unsafe {
+            outcome(sys::rd_kafka_abort_transaction(client, millis(timeout)))
+        })
+    }
+
+    /// Makes a call that is to end within `timeout` in a thread of its own, and does not wait for it longer than that. With brokers dying one after
+    /// the other, librdkafka has been seen to wait for ever in `rd_kafka_send_offsets_to_transaction`, its timeout notwithstanding. The producer
+    /// is done then: who takes its id over fences it. Its client is destroyed if the call ever comes back.
+    fn guarded(
+        &self,
+        doing: &str,
+        timeout: Duration,
+        call: impl FnOnce(*mut sys::rd_kafka_t) -> Result<(), NativeError> + Send + 'static,
+    ) -> Result<(), NativeError> {
+        let client = Arc::clone(&self.client);
+        let (tell, told) = mpsc::sync_channel(1);
+        let spawned = std::thread::Builder::new().name(String::from("kafka-call")).spawn(move || {
+            let done = call(client.native_ptr());
+            // Before the answer, so that the producer's own is the last reference.
+            drop(client);
+            // Nobody may be waiting any more.
+            let _ = tell.send(done);
+        });
+        let done = match spawned {
+            Ok(_) => told.recv_timeout(timeout + GRACE).ok(),
+            Err(error) => {
+                tracing::error!(target: "kafka", %error, "a thread cannot be started");
+                None
+            }
+        };
+        done.unwrap_or_else(|| {
+            let text = format!("{doing} has not come back after {:?}", timeout + GRACE);
+            tracing::error!(target: "kafka", "{text}: a new producer takes over");
+            Err(NativeError { code: RDKafkaErrorCode::Fenced, text, fatal: true, retriable: false })
+        })
     }
 }
 
@@ -440,6 +480,39 @@ fn refresh_token(client: &Client<Context>) {
             && let Ok(reason) = c_string(&reason)
         {
             sys::rd_kafka_oauthbearer_set_token_failure(client.native_ptr(), reason.as_ptr());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Trouble;
+
+    #[test]
+    fn a_call_that_hangs_ends_the_producer_and_not_the_program() {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1").set("transactional.id", "hangs");
+        let context = Context::new(Arc::new(Trouble::default()), None);
+        let producer = NativeProducer::new(&config, context, "hangs").unwrap();
+        let (release, hang) = mpsc::sync_channel::<()>(1);
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let start = Instant::now();
+        let error = producer
+            .guarded("hanging", Duration::ZERO, move |_| {
+                let _ = hang.recv();
+                seen.store(true, Ordering::Release);
+                Ok(())
+            })
+            .unwrap_err();
+        assert!(error.fatal && error.text.contains("hanging has not come back"), "{error:?}");
+        drop(producer);
+        assert!(start.elapsed() < Duration::from_secs(60), "dropping it waited for the call");
+        assert!(!ended.load(Ordering::Acquire));
+        drop(release);
+        while !ended.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
