@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use vigie_log::{Log, TopicPartition};
 
 use super::generate::{PAGES, PARTITIONS, USERS, View, views};
-use super::logs::{Kind, LogOptions};
+use super::logs::LogOptions;
 use crate::measure::{Figure, Meter};
 
 /// The workload whose results are known.
@@ -72,10 +72,7 @@ impl Results {
 impl Compare {
     /// Runs it; differences are an error.
     pub fn run(&self) -> Result<Figure> {
-        let mut options = self.log.clone();
-        if options.bootstrap.is_some() {
-            options.log = Kind::Kafka;
-        }
+        let options = self.log.clone().by_address();
         let temporary = tempfile::tempdir()?;
         let log = options.open(options.data.as_deref().unwrap_or(temporary.path()))?.shared();
         let meter = Meter::start()?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use vigie_log::{BatchBuilder, Log, ProducerConfig, TopicPartition, TopicSpec};
 
-use super::logs::{Kind, LogOptions};
+use super::logs::LogOptions;
 use crate::measure::{Figure, Meter};
 
 /// Partitions of every topic of these workloads.
@@ -37,10 +37,7 @@ pub struct Produce {
 impl Produce {
     /// Runs it.
     pub fn run(&self) -> Result<Figure> {
-        let mut options = self.log.clone();
-        if options.bootstrap.is_some() {
-            options.log = Kind::Kafka;
-        }
+        let options = self.log.clone().by_address();
         let temporary = tempfile::tempdir()?;
         let log = options.open(options.data.as_deref().unwrap_or(temporary.path()))?.shared();
         if !log.admin().list_topics(false)?.contains(&self.topic) {

@@ -51,6 +51,15 @@ impl LogOptions {
         }
     }
 
+    /// Kafka where an address is given: for workloads that make sense on a broker above all.
+    #[must_use]
+    pub fn by_address(mut self) -> Self {
+        if self.bootstrap.is_some() {
+            self.log = Kind::Kafka;
+        }
+        self
+    }
+
     /// Opens the log; an embedded one in `folder`.
     pub fn open(&self, folder: &Path) -> Result<OpenLog> {
         match self.log {

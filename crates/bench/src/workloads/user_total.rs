@@ -12,7 +12,7 @@ use vigie_streams::{Config, Consumed, Produced, State, Store, Streams, StreamsBu
 
 use super::engine::{Bench, EngineOptions};
 use super::generate::{PAGES, USERS, views};
-use super::logs::{Kind, LogOptions};
+use super::logs::LogOptions;
 use crate::measure::Figure;
 
 /// The name of the store.
@@ -124,10 +124,7 @@ pub struct Pipe {
 impl Pipe {
     /// Runs it.
     pub fn run(&self) -> Result<()> {
-        let mut options = self.log.clone();
-        if options.bootstrap.is_some() {
-            options.log = Kind::Kafka;
-        }
+        let options = self.log.clone().by_address();
         let temporary = tempfile::tempdir()?;
         let folder = options.data.as_deref().unwrap_or(temporary.path());
         let log = options.open(folder)?;
