@@ -56,6 +56,9 @@ pub const AUDIT: &str = "audit";
 /// Records that break their contract, from every source.
 pub const ANOMALIES: &str = "anomalies";
 
+/// Topics that others write: what comes in.
+pub const SOURCES: [&str; 6] = [COSTUMERCHURN, TEST3, RANDOM_USER_DATA, R1, R2, EVENEMENTS];
+
 /// Header that ties an answer to its request.
 pub const CORRELATION_ID: &str = "correlation-id";
 /// Header with the wall-clock time of publication, ms since the epoch as decimal text.

@@ -28,15 +28,6 @@ const FOLLOWED: [&str; 11] = [
     topics::ASSIGNMENTS,
     topics::OUTCOMES,
 ];
-/// Topics whose records are the events per second.
-const SOURCES: [&str; 6] = [
-    topics::COSTUMERCHURN,
-    topics::TEST3,
-    topics::RANDOM_USER_DATA,
-    topics::R1,
-    topics::R2,
-    topics::EVENEMENTS,
-];
 /// At most ten messages a second.
 const BETWEEN: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
@@ -102,7 +93,7 @@ impl Tail<'_> {
             }
         }
         let admin = self.parts.app.log.admin();
-        let count: i64 = SOURCES
+        let count: i64 = topics::SOURCES
             .iter()
             .filter_map(|topic| admin.offsets(topic).ok())
             .flat_map(|partitions| partitions.into_iter().map(|offsets| offsets.latest))

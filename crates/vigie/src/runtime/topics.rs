@@ -127,7 +127,7 @@ pub fn check(admin: &dyn Admin, config: &Config, now: i64) -> Result<Vec<String>
                  is counted again. Set retention.ms to at least {needed}, or to -1"
             ));
         }
-        for partition in described.partitions.iter().filter(|_| is_source(name)) {
+        for partition in described.partitions.iter().filter(|_| topics::SOURCES.contains(&name)) {
             let at = TopicPartition::new(name, partition.partition);
             if let Some(offset) = admin.offset_for_time(&at, now.saturating_add(AHEAD_MS))? {
                 wrong.push(format!(
@@ -144,19 +144,6 @@ pub fn check(admin: &dyn Admin, config: &Config, now: i64) -> Result<Vec<String>
 
 /// Records may be so far ahead of the clock before it is told: clocks of different machines differ by seconds.
 const AHEAD_MS: i64 = 10 * 60_000;
-
-/// Topics that others write.
-fn is_source(name: &str) -> bool {
-    [
-        topics::COSTUMERCHURN,
-        topics::TEST3,
-        topics::RANDOM_USER_DATA,
-        topics::R1,
-        topics::R2,
-        topics::EVENEMENTS,
-    ]
-    .contains(&name)
-}
 
 /// How far back records of a topic are needed, and for what.
 fn looks_back(name: &str, config: &Config) -> Option<(i64, &'static str)> {

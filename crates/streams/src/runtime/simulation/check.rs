@@ -1,29 +1,30 @@
 //! What the simulation compares: outputs, stores and standby copies with what the input demands.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use vigie_log::{Log, TopicPartition};
-
-use super::{PARTITIONS, World};
+use super::World;
 use crate::state::Staleness;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
     /// Values of a topic by key, each in the order in which they were written.
     pub(super) fn read(&self, topic: &str) -> BTreeMap<String, Vec<Vec<u8>>> {
-        let partitions: Vec<_> = (0..PARTITIONS).map(|p| TopicPartition::new(topic, p)).collect();
-        let mut reader = self.log.reader(&partitions).unwrap();
-        let mut all: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        loop {
-            let fetched = reader.poll(Duration::ZERO).unwrap();
-            if fetched.is_empty() {
-                return all;
-            }
-            for record in fetched.iter().flat_map(|fetched| fetched.batch.iter()) {
-                let key = String::from_utf8(record.key.unwrap().to_vec()).unwrap();
-                all.entry(key).or_default().push(record.value.unwrap().to_vec());
+        let text = |key| String::from_utf8(key).unwrap();
+        let values =
+            |results: Vec<(Option<Vec<u8>>, i64)>| results.into_iter().map(|(v, _)| v.unwrap()).collect();
+        self.results(topic).into_iter().map(|(key, results)| (text(key), values(results))).collect()
+    }
+
+    /// The counts in the stores of all tasks.
+    fn stored_counts(&self) -> BTreeMap<String, i64> {
+        let mut stored = BTreeMap::new();
+        for process in self.processes.iter().flatten() {
+            if let Ok(store) = process.shared.registry.key_value::<String, i64>("counts", Staleness::Active) {
+                for entry in store.all() {
+                    let (key, value) = entry.unwrap();
+                    assert_eq!(stored.insert(key, value), None, "a partition is owned twice");
+                }
             }
         }
+        stored
     }
 
     pub(super) fn check(&self) {
@@ -54,15 +55,7 @@ impl World {
             })
             .collect();
         assert_eq!(found, joined, "each record joined at least once, and no other");
-        let mut stored: BTreeMap<String, i64> = BTreeMap::new();
-        for process in self.processes.iter().flatten() {
-            if let Ok(store) = process.shared.registry.key_value::<String, i64>("counts", Staleness::Active) {
-                for entry in store.all() {
-                    let (key, value) = entry.unwrap();
-                    assert_eq!(stored.insert(key, value), None, "a partition is owned twice");
-                }
-            }
-        }
+        let stored = self.stored_counts();
         for (key, count) in counts {
             assert!(stored.get(&key).is_some_and(|found| *found >= count), "{key}: {count} of {stored:?}");
         }
@@ -106,15 +99,9 @@ impl World {
         joined.values_mut().for_each(|all| all.sort());
         assert_eq!(found, joined, "each record joined once");
         self.check_windows();
-        let mut stored = BTreeMap::new();
+        let stored = self.stored_counts();
         let mut stored_windows = BTreeMap::new();
         for process in self.processes.iter().flatten() {
-            if let Ok(store) = process.shared.registry.key_value::<String, i64>("counts", Staleness::Active) {
-                for entry in store.all() {
-                    let (key, value) = entry.unwrap();
-                    assert_eq!(stored.insert(key, value), None, "a partition is owned twice");
-                }
-            }
             if let Ok(store) = process.shared.registry.window::<String, i64>("windows", Staleness::Active) {
                 for (window, value) in store.all().unwrap() {
                     stored_windows.insert((window.key, window.start), value);
